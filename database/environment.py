@@ -1,0 +1,94 @@
+"""Typed reading of environment variables: a wrong value is refused by the name of its variable."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+PROCESS = "process environment"
+FILE = ".env"
+
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Parse a `.env` file without touching `os.environ`; a missing file is empty."""
+
+    # The class attribute is where django-environ writes; its default is os.environ itself, and then nobody
+    # could tell any more which of the two a value came from.
+    class FileOnly(environ.Env):
+        ENVIRON: dict[str, str] = {}
+
+    if path.is_file():
+        FileOnly.read_env(path)
+    return FileOnly.ENVIRON
+
+
+class Environment:
+    """The variables of the process and of `.env`. The process wins; an empty value means the default."""
+
+    def __init__(self, process: Mapping[str, str], file: Mapping[str, str]) -> None:
+        self.process = process
+        self.file = file
+
+    @classmethod
+    def of_project(cls, base_dir: Path) -> "Environment":
+        return cls(os.environ, read_env_file(base_dir / ".env"))
+
+    def source(self, name: str) -> str | None:
+        """Name the place that `name` is taken from, or None when it is set nowhere."""
+        if name in self.process:
+            return PROCESS
+        return FILE if name in self.file else None
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self.process.get(name, self.file.get(name, ""))
+        return value.strip() or default
+
+    def switch(self, name: str, default: bool) -> bool:
+        value = self.text(name).lower()
+        if not value:
+            return default
+        if value not in TRUE | FALSE:
+            raise ImproperlyConfigured(f"{name} must be on or off (1/0, true/false, yes/no).")
+        return value in TRUE
+
+    def whole(self, name: str, default: int, minimum: int = 0) -> int:
+        value = self.text(name)
+        if not value:
+            return default
+        if not (value.isascii() and value.isdigit() and int(value) >= minimum):
+            raise ImproperlyConfigured(f"{name} must be a whole number, {minimum} or more.")
+        return int(value)
+
+    def seconds(self, name: str, default: float, *, zero_allowed: bool = False) -> float:
+        value = self.text(name)
+        if not value:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not (0 < number < float("inf") or (zero_allowed and number == 0)):
+            least = "0 or more" if zero_allowed else "more than 0"
+            raise ImproperlyConfigured(f"{name} must be a number of seconds, {least}.")
+        return number
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """Return one of `choices`; the first is the default."""
+        value = self.text(name, choices[0])
+        if value not in choices:
+            raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}.")
+        return value
+
+    def words(self, name: str) -> list[str]:
+        return [word.strip() for word in self.text(name).split(",") if word.strip()]
+
+    def __repr__(self) -> str:
+        # Values may be secrets and a repr ends up in error reports.
+        names: dict[str, Any] = {**self.file, **self.process}
+        return f"<Environment of {len(names)} variables>"
