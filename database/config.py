@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -94,7 +94,15 @@ def _parsed(url: str) -> dict[str, Any]:
         ) from None
     if not parsed.get("NAME"):
         raise ImproperlyConfigured("DATABASE_URL must name a database after the host.")
+    parsed["HOST"] = _host_as_written(url, str(parsed["HOST"]))
     return parsed
+
+
+def _host_as_written(url: str, host: str) -> str:
+    """Return the host; the folder of a socket keeps its capitals, which URL parsers take from host names."""
+    if not host.startswith("/"):
+        return host
+    return unquote(urlsplit(url).netloc.rpartition("@")[2].partition(":")[0])
 
 
 def _connection_reuse(environment: Environment, mode: str) -> dict[str, Any]:
