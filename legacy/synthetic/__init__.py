@@ -1,0 +1,1 @@
+"""Made-up legacy files: clean ones for benchmarks and demos, dirty ones for rehearsals."""
