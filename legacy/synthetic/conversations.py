@@ -16,6 +16,8 @@ TURNS_PER_CALL = 8
 SPREAD = 6
 BOOKED_EVERY = 6
 SLOT = 1800
+# No call lasts 240 seconds, the least time between two calls of one lead.
+PACE = 30
 MOST_ACTIVE = 20
 # Nobody says more than a greeting to a mailbox, and no transcript is made of it.
 UNANSWERED = 4
@@ -56,9 +58,9 @@ class Plan:
 
     @property
     def step(self) -> int:
-        # Seconds between two calls: neighbours run at once, but a lead's next call starts after its last
-        # one has ended, however few leads there are.
-        return max(30, 600 // self.leads)
+        # Seconds between two calls: neighbours run at once, but a lead's next call starts after the last one
+        # has ended. Few leads come round sooner than any call ends, so they get more time.
+        return PACE if self.leads >= 20 else 10 * PACE
 
     @property
     def end(self) -> int:
@@ -167,7 +169,7 @@ class Writer:
 
     def _add(self, batch: Batch, call: int, count: int) -> None:
         plan = self.plan
-        start = clock.START + call * plan.step + self.rng.random() * plan.step
+        start = clock.START + call * plan.step + self.rng.random() * PACE
         self._flush(batch, int(start))
         lead = plan.lead(call)
         language = person(lead + 1, plan.seed).country.language

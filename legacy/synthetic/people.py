@@ -69,13 +69,6 @@ _PARTNERS = (
     "Café Société 🚀",
     "O'Reilly Media",
 )
-    "Northwind Leads",
-    "Lumière & Fils",
-    'Agentur "Blau"',
-    "שותפים בע״מ",
-    "Café Société 🚀",
-    "O'Reilly Media",
-)
 
 
 def _mix(number: int, seed: int) -> int:
