@@ -19,9 +19,10 @@ POSTGRESQL_SCHEMES = ("postgres", "postgresql")
 
 POOL_MODES = ("pool", "persistent", "pgbouncer")
 
-# Work of one long statement each, started by a person who is watching: a limit meant for requests would
-# break off an index build or a COPY half-way.
-COMMANDS_WITHOUT_TIMEOUT = frozenset(
+# Run by a person who is watching, with long statements on few connections. A limit meant for requests would
+# break off an index build or a COPY half-way, and a pool would answer "no connection after 30 s" where the
+# person needs to read what is wrong.
+ONE_OFF_COMMANDS = frozenset(
     {"migrate", "dbshell", "migrate_from_sqlite", "verify_import", "export_to_sqlite", "test", "demo"}
 )
 
@@ -45,15 +46,17 @@ def configure(environment: Environment, base_dir: Path, argv: Sequence[str], *, 
     options: dict[str, Any] = database.setdefault("OPTIONS", {})
     database.update(_connection_reuse(environment, mode))
     timeout = environment.seconds("DB_COMMAND_TIMEOUT", 10, zero_allowed=True)
+    one_off = len(argv) > 1 and argv[1] in ONE_OFF_COMMANDS
     if mode == "pgbouncer":
         # In transaction pooling two statements may meet two servers: no cursor and no prepared statement
         # lives on, and PgBouncer refuses a startup `options` parameter.
         database["DISABLE_SERVER_SIDE_CURSORS"] = True
         options["prepare_threshold"] = None
-    elif timeout and not _is_exempt(argv):
+    elif timeout and not one_off:
         options["options"] = _with_statement_timeout(str(options.get("options", "")), timeout)
-    if mode == "pool":
-        options["pool"] = _pool_sizes(environment)
+    sizes = _pool_sizes(environment)
+    if mode == "pool" and not one_off:
+        options["pool"] = sizes
     source = environment.source("DATABASE_URL") if environment.text("DATABASE_URL") else None
     return Configuration({"default": database}, source or EMBEDDED, mode)
 
@@ -128,10 +131,6 @@ def _pool_sizes(environment: Environment) -> dict[str, Any]:
         "max_lifetime": environment.seconds("DB_POOL_MAX_LIFETIME", 3600),
         "max_idle": environment.seconds("DB_POOL_MAX_INACTIVE_LIFETIME", 300),
     }
-
-
-def _is_exempt(argv: Sequence[str]) -> bool:
-    return len(argv) > 1 and argv[1] in COMMANDS_WITHOUT_TIMEOUT
 
 
 def _with_statement_timeout(options: str, seconds: float) -> str:

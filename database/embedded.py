@@ -189,11 +189,11 @@ class EmbeddedServer:
             raise EmbeddedServerError(f"The embedded PostgreSQL cannot be created in {self.data_dir}: {last}")
 
     def _launch(self, home: Home) -> None:
-        # The pid in a left-over file may belong to anything by now, even to a zombie that nobody reaps, and
-        # PostgreSQL then refuses to start. _settled() has seen that
-        # no process works in the directory.
-        (home.data / "postmaster.pid").unlink(missing_ok=True)
         folder = home.make_socket_dir()
+        # The pids in left-over files may belong to anything by now, even to a zombie that nobody reaps, and
+        # PostgreSQL then refuses to start. _settled() has seen that no process works in the directory.
+        for rest in (home.data / "postmaster.pid", folder / SOCKET_NAME, folder / f"{SOCKET_NAME}.lock"):
+            rest.unlink(missing_ok=True)
         settings = SERVER_SETTINGS | ({} if self.durable else NOT_DURABLE)
         settings["unix_socket_directories"] = '"' + str(folder).replace('"', '""') + '"'
         command = [home.binaries / "postgres", "-D", home.data]

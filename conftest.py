@@ -1,0 +1,85 @@
+"""Fixtures for all tests. The tests have a PostgreSQL of their own, never the one of the demo."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import django
+import pytest
+
+from database.embedded import EmbeddedServer
+from database.testing import SharedTestServer, reachable_folder, throw_away_server
+
+PROJECT = Path(__file__).parent
+
+Manage = Callable[..., subprocess.CompletedProcess[str]]
+shared = pytest.StashKey[SharedTestServer]()
+
+# Not in pyproject.toml: pytest-django would import the settings before this file could prepare for them.
+# These overrule the developer's `.env`.
+os.environ["DJANGO_SETTINGS_MODULE"] = "scheduler.settings"
+os.environ["DEBUG"] = "1"
+os.environ.setdefault("DB_POOL_MIN_SIZE", "1")
+os.environ.setdefault("DB_COMMAND_TIMEOUT", "0")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    # With DATABASE_URL the caller wants another server, where Django makes a database test_<name>.
+    if not os.environ.get("DATABASE_URL"):
+        config.stash[shared] = SharedTestServer(PROJECT / ".local")
+        os.environ["DATABASE_URL"] = config.stash[shared].start().url
+    django.setup()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if server := config.stash.get(shared, None):
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(pytestconfig: pytest.Config) -> None:
+    from django.db import connections
+
+    if server := pytestconfig.stash.get(shared, None):
+        connections["default"].settings_dict["TEST"]["NAME"] = server.database
+
+
+@pytest.fixture
+def private_server() -> Iterator[EmbeddedServer]:
+    """A running, empty server that the test may stop, kill and start again."""
+    with throw_away_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """An empty folder in which a server can be started, as root too (tmp_path is closed to its user)."""
+    with reachable_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def manage() -> Manage:
+    """Run `manage.py <arguments>` in a process of its own: `manage("migrate", DATABASE_URL=url)`.
+
+    Keywords are environment variables; None removes one. Without DATABASE_URL the process meets the
+    tests' server, but not the test's database: pass the URL of the database that is meant.
+    """
+
+    def run(
+        *arguments: str, timeout: float = 60, **variables: str | None
+    ) -> subprocess.CompletedProcess[str]:
+        merged = {**os.environ, **variables}
+        return subprocess.run(
+            [sys.executable, str(PROJECT / "manage.py"), *arguments],
+            env={name: value for name, value in merged.items() if value is not None},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,82 @@
+"""PostgreSQL servers for tests: one shared by all test runs of this checkout, and throw-away ones."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from database.embedded import EmbeddedServer
+
+DATABASE_PREFIX = "test_run_"
+
+
+class SharedTestServer:
+    """The tests' own server. The first run starts it, the last one stops it; durability is off.
+
+    Each run uses a database of its own, so two people may test in one checkout at the same time.
+    """
+
+    def __init__(self, local: Path) -> None:
+        self.server = EmbeddedServer(local / "test-postgres", durable=False)
+        self.database = f"{DATABASE_PREFIX}{os.getpid()}"
+        local.mkdir(exist_ok=True)
+        self._runs = os.open(local / "test-postgres.runs", os.O_RDWR | os.O_CREAT, 0o600)
+
+    def start(self) -> EmbeddedServer:
+        """Join the other runs; alone, drop the databases that killed runs left behind."""
+        alone = self._try_alone()
+        if not alone:
+            fcntl.flock(self._runs, fcntl.LOCK_SH)
+        self.server.start()
+        if alone:
+            self._drop_left_overs()
+            fcntl.flock(self._runs, fcntl.LOCK_SH)
+        return self.server
+
+    def stop(self) -> None:
+        """Leave; the last one stops the server."""
+        if self._try_alone():
+            self.server.stop()
+        os.close(self._runs)
+
+    def _try_alone(self) -> bool:
+        try:
+            fcntl.flock(self._runs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _drop_left_overs(self) -> None:
+        with psycopg.connect(**self.server.conninfo, autocommit=True) as connection:
+            query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+            for (name,) in connection.execute(query, [DATABASE_PREFIX]).fetchall():
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """Yield a temporary folder that the system user can enter when the tests run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="scheduler-")).resolve()
+    if os.geteuid() == 0:
+        folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def throw_away_server() -> Iterator[EmbeddedServer]:
+    """Yield a running server that the test may stop, kill and start again; all of it is deleted after."""
+    with reachable_folder() as folder:
+        server = EmbeddedServer(folder / "postgres", durable=False)
+        try:
+            yield server.start()
+        finally:
+            server.remove()
