@@ -1,7 +1,9 @@
 """Typed reading of environment variables: a wrong value is refused by the name of its variable."""
 
+import io
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,37 @@ FILE = ".env"
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+ASSIGNMENT = re.compile(r"(export )?[A-Za-z_0-9]+=")
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Parse a `.env` file without touching `os.environ`; a missing file is empty."""
+    """Parse a `.env` file without touching `os.environ`; a missing file is empty.
+
+    Raises ImproperlyConfigured with the number of a wrong line, never with its text.
+    """
 
     # The class attribute is where django-environ writes; its default is os.environ itself, and then nobody
     # could tell any more which of the two a value came from.
     class FileOnly(environ.Env):
         ENVIRON: dict[str, str] = {}
 
-    if path.is_file():
-        FileOnly.read_env(path)
+    FileOnly.read_env(io.StringIO("\n".join(_checked_lines(path))))
     return FileOnly.ENVIRON
+
+
+def _checked_lines(path: Path) -> Iterator[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError):
+        # `from None`: a decoding error carries the bytes, and they may be a password.
+        raise ImproperlyConfigured(f"{path.name} cannot be read as a text file in UTF-8.") from None
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if line and not line.startswith("#"):
+            if not ASSIGNMENT.match(line):
+                raise ImproperlyConfigured(f"Line {number} of {path.name} is not of the form NAME=value.")
+            yield line
 
 
 class Environment:

@@ -104,8 +104,9 @@ STORAGES: dict[str, dict[str, Any]] = {
 }
 # With DEBUG on, files are found in the apps, so a missing collectstatic does not break the admin.
 WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_AUTOREFRESH = DEBUG
 
-# A proxy that ends TLS in front of us must redirect by itself or set X-Forwarded-Proto.
+# Behind a proxy that ends TLS, which must set this header itself and drop the one a client sends.
 SECURE_SSL_REDIRECT = environment.switch("SECURE_SSL_REDIRECT", not DEBUG)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SESSION_COOKIE_SECURE = SECURE_SSL_REDIRECT

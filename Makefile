@@ -1,0 +1,48 @@
+# `make` lints and tests; `make demo` shows the system with imported data.
+
+PORT ?= 8000
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: all setup demo run test lint bench clean
+.NOTPARALLEL:
+
+all: lint test
+
+setup: $(INSTALLED)
+
+$(INSTALLED): requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	touch $@
+
+# A newcomer's first settings. Production has its own environment and never runs these targets.
+.env:
+	cp .env.example .env
+
+demo: setup .env
+	PORT=$(PORT) $(BIN)/python manage.py demo
+
+run: setup .env
+	$(BIN)/python manage.py migrate --no-input
+	$(BIN)/granian --interface wsgi --host 127.0.0.1 --port $(PORT) scheduler.wsgi:application
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: export DEBUG = 1
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/python manage.py check
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: setup
+	$(BIN)/python -m pytest -m bench -s
+
+# Stops the server before its files go.
+clean:
+	-[ ! -d .local/postgres ] || DEBUG=1 DATABASE_URL= $(BIN)/python manage.py local_postgres stop
+	rm -rf .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
