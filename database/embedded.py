@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from socket import AF_UNIX, socket
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from database import embedded_home
@@ -23,6 +23,8 @@ from database.embedded_home import SOCKET_NAME, EmbeddedServerError, Home
 from database.processes import Watch, alive, working_in
 
 __all__ = ["EmbeddedServer", "EmbeddedServerError", "start"]
+
+Command = list[str | Path]
 
 START_TIMEOUT = 60.0  # seconds; crash recovery of a large development database fits in it
 POLL_INTERVAL = 0.02
@@ -136,7 +138,7 @@ class EmbeddedServer:
         return self._data / "server.log"
 
     @property
-    def conninfo(self) -> dict[str, str]:
+    def conninfo(self) -> dict[str, Any]:
         """Arguments of `psycopg.connect`."""
         return {"host": str(self.socket_dir), "user": SUPERUSER, "dbname": self.database}
 
@@ -167,15 +169,23 @@ class EmbeddedServer:
             shutil.rmtree(rest, ignore_errors=True)
         new = Path(tempfile.mkdtemp(prefix=home.data.name + ".new-", dir=home.data.parent))
         home.own(new)
-        initdb = [home.binaries / "initdb", "-D", new, "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8"]
+        initdb: Command = [
+            home.binaries / "initdb",
+            "-D",
+            new,
+            "-U",
+            SUPERUSER,
+            "--auth=trust",
+            "--encoding=UTF8",
+        ]
         initdb += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
         self._run_to_the_end(home, initdb if self.durable else [*initdb, "--no-sync"], lock)
-        single = [home.binaries / "postgres", "--single", "-D", new, "postgres"]
+        single: Command = [home.binaries / "postgres", "--single", "-D", new, "postgres"]
         self._run_to_the_end(home, single, lock, input=f'CREATE DATABASE "{self.database}"\n')
         # Only an empty folder may be in the way; anything else is not ours to overwrite.
         new.replace(home.data)
 
-    def _run_to_the_end(self, home: Home, command: list[str | Path], lock: int, input: str = "") -> None:
+    def _run_to_the_end(self, home: Home, command: Command, lock: int, input: str = "") -> None:
         # The lock goes with the child: when we are killed, the next process waits until the child is done.
         done = home.run(
             command,
@@ -196,14 +206,14 @@ class EmbeddedServer:
             rest.unlink(missing_ok=True)
         settings = SERVER_SETTINGS | ({} if self.durable else NOT_DURABLE)
         settings["unix_socket_directories"] = '"' + str(folder).replace('"', '""') + '"'
-        command = [home.binaries / "postgres", "-D", home.data]
+        command: Command = [home.binaries / "postgres", "-D", home.data]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         if self.log_path.exists():
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
         # The shell ends at once, so the server belongs to init: it is reaped there, and neither a pipe nor a
         # process group connects it with the process that happened to need it first.
-        shell = ["/bin/sh", "-c", '"$@" >>"$0" 2>&1 </dev/null & echo $!', self.log_path, *command]
+        shell: Command = ["/bin/sh", "-c", '"$@" >>"$0" 2>&1 </dev/null & echo $!', self.log_path, *command]
         started = home.run(
             shell,
             stdin=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
@@ -21,7 +22,7 @@ def database_info(alias: str = DEFAULT_DB_ALIAS) -> dict[str, Any]:
     configured = connection.settings_dict
     # Not through the pool: it hides why it cannot connect, and for 30 s.
     parameters = {"connect_timeout": CONNECT_TIMEOUT, **connection.get_connection_params()}
-    with connection.wrap_database_errors, connection.Database.connect(**parameters) as direct:
+    with connection.wrap_database_errors, psycopg.connect(**parameters) as direct:
         row = direct.execute(FACTS).fetchone()
         host, port = direct.info.host or direct.info.hostaddr, direct.info.port
     version, database, user, statement_timeout = row
