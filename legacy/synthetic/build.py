@@ -11,8 +11,10 @@ from random import Random
 from legacy.schema import COLUMNS, NEWEST, REVISIONS, create_schema
 from legacy.synthetic import clock
 from legacy.synthetic.conversations import Ledger, Plan, Writer
+from legacy.synthetic.dirt import spoil
 from legacy.synthetic.people import MAX_LEADS, lead_rows, partner_rows
 from legacy.synthetic.phrases import SYSTEM_PROMPT, VOICES
+from legacy.synthetic.relaxed import create_relaxed_schema
 
 Row = tuple[object, ...]
 DEFAULT_LEADS = 1000
@@ -57,8 +59,11 @@ def _fill(connection: sqlite3.Connection, plan: Plan, dirty: bool) -> None:
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
-    create_schema(connection, plan.revision)
+    create = create_relaxed_schema if dirty else create_schema
+    create(connection, plan.revision)
     _write_content(connection, plan)
+    if dirty:
+        spoil(connection, Random(plan.seed))
     connection.execute("COMMIT")
 
 
