@@ -37,13 +37,14 @@ def build(
     check(leads, revision)
     target = Path(path)
     partial = target.with_name(f"{target.name}.partial")
-    partial.unlink(missing_ok=True)
+    _remove(partial)
     try:
         with closing(sqlite3.connect(partial, isolation_level=None)) as connection:
             _fill(connection, Plan(leads, seed, revision), dirty)
+        _remove_companions(target)
         os.replace(partial, target)
     finally:
-        partial.unlink(missing_ok=True)
+        _remove(partial)
 
 
 def check(leads: int, revision: int) -> None:
@@ -52,6 +53,17 @@ def check(leads: int, revision: int) -> None:
         raise ValueError(f"The number of leads must be between 1 and {MAX_LEADS:,}.")
     if revision not in REVISIONS:
         raise ValueError(f"The revision must be between {REVISIONS[0]} and {REVISIONS[-1]}.")
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _remove_companions(path)
+
+
+def _remove_companions(path: Path) -> None:
+    # SQLite would replay the write-ahead log or journal of the replaced file into the new one.
+    for suffix in ("-wal", "-shm", "-journal"):
+        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
 
 
 def _fill(connection: sqlite3.Connection, plan: Plan, dirty: bool) -> None:
@@ -76,7 +88,7 @@ def _write_content(connection: sqlite3.Connection, plan: Plan) -> None:
         _insert(connection, plan, "calls", batch.calls)
         _insert(connection, plan, "conversation_history", batch.turns)
         _insert(connection, plan, "meetings", batch.meetings)
-    _insert(connection, plan, "leads", lead_rows(plan.leads, plan.seed, ledger.statuses(), ledger.touched))
+    _insert(connection, plan, "leads", lead_rows(plan.leads, plan.seed, ledger.of))
 
 
 def _insert(connection: sqlite3.Connection, plan: Plan, table: str, rows: Iterable[Row]) -> None:

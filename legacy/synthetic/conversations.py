@@ -1,7 +1,7 @@
 """Calls, their turns and the meetings booked in them, in the order in which a running system writes them."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
@@ -101,19 +101,6 @@ class Batch:
     meetings: list[Row] = field(default_factory=list)
 
 
-class Statuses(Sequence[str]):
-    """Read status numbers as names, without a list of names per lead."""
-
-    def __init__(self, numbers: bytearray) -> None:
-        self.numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: int) -> str:
-        return STATUSES[self.numbers[index]]
-
-
 @dataclass
 class Ledger:
     """What the calls left behind on each lead: status number and last change."""
@@ -126,8 +113,9 @@ class Ledger:
         waiting = bytearray(index % 20 == 19 for index in range(leads))
         return cls(waiting, array("q", bytes(8 * leads)))
 
-    def statuses(self) -> "Statuses":
-        return Statuses(self.status)
+    def of(self, lead: int) -> tuple[str, int]:
+        """Give the status of a lead index and the second of its last change, 0 when it was never called."""
+        return STATUSES[self.status[lead]], self.touched[lead]
 
     def record(self, lead: int, status: str, second: int) -> None:
         booked = STATUSES.index("MEETING_SCHEDULED")

@@ -1,6 +1,6 @@
 """Leads and partners: who is called, at which number, for whom."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import NamedTuple
 
@@ -96,14 +96,15 @@ def person(lead: int, seed: int) -> Person:
 
 
 def lead_rows(
-    leads: int, seed: int, statuses: Sequence[str], touched: Sequence[int]
+    leads: int, seed: int, history: Callable[[int], tuple[str, int]]
 ) -> Iterator[tuple[object, ...]]:
-    """Yield the rows of `leads` in the columns of revision 7; item 0 of a sequence belongs to lead 1."""
+    """Yield the rows of `leads` in the columns of revision 7; history tells status and last change."""
     partners = partner_count(leads)
     for index in range(leads):
         lead = index + 1
         who = person(lead, seed)
         created = signed_up(index, leads)
+        status, touched = history(index)
         yield (
             lead,
             who.name,
@@ -112,9 +113,9 @@ def lead_rows(
             f"+{who.country.dial}",
             who.country.language,
             index // 3 % partners + 1 if index % 3 == 0 else None,
-            statuses[index],
+            status,
             clock.by_database(created),
-            clock.by_database(touched[index] or created),
+            clock.by_database(touched or created),
         )
 
 

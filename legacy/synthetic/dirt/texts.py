@@ -10,7 +10,6 @@ _PLACES = (
     ("leads", "name"),
     ("calls", "transcript"),
     ("conversation_history", "message"),
-    ("meetings", "guest_email"),
 )
 
 

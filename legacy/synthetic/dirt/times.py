@@ -20,7 +20,6 @@ _CAN_BE_NULL = (
     ("calls", "started_at"),
     ("calls", "created_at"),
     ("conversation_history", "created_at"),
-    ("meetings", "created_at"),
     ("meetings", "updated_at"),
     ("settings", "updated_at"),
 )
