@@ -191,14 +191,15 @@ class Writer:
             if number % 2 == 0 or draw() < 0.5:
                 second += 3 + int(draw() * 10)
             role, bank = ("USER", lead) if number % 2 else ("AI", agent)
-            message = bank[int(draw() * len(bank))]
+            # The first of each bank opens the call and is not said again.
+            message = bank[1 + int(draw() * (len(bank) - 1)) if number > 1 else 0]
             if noted and number == 0:
                 role, message = "SYSTEM", SYSTEM_NOTE
             turn = Turn(second, call, number, role, message)
             turns.append(turn)
             heappush(self.pending, turn)
-            aside = asides[int(draw() * len(asides))] if draw() < ASIDES else ""
-            lines.append(f"[{second - began:03d}] {role}: {message} {aside}")
+            aside = f" {asides[int(draw() * len(asides))]}" if draw() < ASIDES else ""
+            lines.append(f"[{second - began:03d}] {role}: {message}{aside}")
         return turns, lines
 
     def _outcome(self, call: int, count: int, active: bool) -> str | None:

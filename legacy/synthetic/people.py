@@ -26,7 +26,7 @@ class Country(NamedTuple):
         prefix = self.prefixes[serial % len(self.prefixes)]
         space = 10**self.digits - self.floor
         # The factor shares no divisor with any space, so it only shuffles the range.
-        local = self.floor + (serial // len(self.prefixes) * 6_180_339) % space
+        local = self.floor + (serial // len(self.prefixes) + 1) * 6_180_339 % space
         return f"+{self.dial}{prefix}{local:0{self.digits}d}"
 
 

@@ -87,4 +87,6 @@ def always(value: object) -> Maker:
 
 
 def _remember_spoiled(connection: sqlite3.Connection) -> None:
-    connection.execute("CREATE TEMP TABLE IF NOT EXISTS spoiled (place, row, PRIMARY KEY (place, row))")
+    connection.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS spoiled (place TEXT, row INTEGER, PRIMARY KEY (place, row))"
+    )
