@@ -42,7 +42,7 @@ lint: setup
 bench: setup
 	$(BIN)/python -m pytest -m bench -s
 
-# Stops the server before its files go.
+# The server goes first: it must not run without its files, and as root they may live outside the project.
 clean:
-	-[ ! -d .local/postgres ] || DEBUG=1 DATABASE_URL= $(BIN)/python manage.py local_postgres stop
+	-[ ! -e .local/postgres ] || DEBUG=1 DATABASE_URL= $(BIN)/python manage.py local_postgres remove
 	rm -rf .local .mypy_cache .ruff_cache .pytest_cache .hypothesis

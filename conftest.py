@@ -10,7 +10,7 @@ import django
 import pytest
 
 from database.embedded import EmbeddedServer
-from database.testing import SharedTestServer, reachable_folder, throw_away_server
+from database.testing import SharedTestServer, reachable_folder, template_data, throw_away_server
 
 PROJECT = Path(__file__).parent
 
@@ -47,10 +47,16 @@ def django_db_modify_db_settings(pytestconfig: pytest.Config) -> None:
         connections["default"].settings_dict["TEST"]["NAME"] = server.database
 
 
+@pytest.fixture(scope="session")
+def server_template() -> Iterator[Path]:
+    with template_data() as data:
+        yield data
+
+
 @pytest.fixture
-def private_server() -> Iterator[EmbeddedServer]:
+def private_server(server_template: Path) -> Iterator[EmbeddedServer]:
     """A running, empty server that the test may stop, kill and start again."""
-    with throw_away_server() as server:
+    with throw_away_server(server_template) as server:
         yield server
 
 
@@ -65,16 +71,17 @@ def server_folder() -> Iterator[Path]:
 def manage() -> Manage:
     """Run `manage.py <arguments>` in a process of its own: `manage("migrate", DATABASE_URL=url)`.
 
-    Keywords are environment variables; None removes one. Without DATABASE_URL the process meets the
-    tests' server, but not the test's database: pass the URL of the database that is meant.
+    Keywords in capitals are environment variables; None removes one. `project` is another copy of the code.
+    Without DATABASE_URL the process meets the tests' server, but not the test's database: pass the URL of the
+    database that is meant.
     """
 
     def run(
-        *arguments: str, timeout: float = 60, **variables: str | None
+        *arguments: str, project: Path = PROJECT, timeout: float = 60, **variables: str | None
     ) -> subprocess.CompletedProcess[str]:
         merged = {**os.environ, **variables}
         return subprocess.run(
-            [sys.executable, str(PROJECT / "manage.py"), *arguments],
+            [sys.executable, str(project / "manage.py"), *arguments],
             env={name: value for name, value in merged.items() if value is not None},
             capture_output=True,
             text=True,

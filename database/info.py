@@ -23,9 +23,8 @@ def database_info(alias: str = DEFAULT_DB_ALIAS) -> dict[str, Any]:
     # Not through the pool: it hides why it cannot connect, and for 30 s.
     parameters = {"connect_timeout": CONNECT_TIMEOUT, **connection.get_connection_params()}
     with connection.wrap_database_errors, psycopg.connect(**parameters) as direct:
-        row = direct.execute(FACTS).fetchone()
+        ((version, database, user, statement_timeout),) = direct.execute(FACTS).fetchall()
         host, port = direct.info.host or direct.info.hostaddr, direct.info.port
-    version, database, user, statement_timeout = row
     return {
         "engine": connection.display_name,
         "server_version": version,

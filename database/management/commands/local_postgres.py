@@ -12,11 +12,13 @@ NOT_RUNNING = 3  # as `systemctl status` and `pg_ctl status` answer
 
 
 class Command(BaseCommand):
-    help = "Start, stop or show the embedded PostgreSQL below .local (development only)."
+    help = (
+        "Start, stop, show or remove (with its data) the embedded PostgreSQL below .local (development only)."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("action", choices=("start", "stop", "status"))
+        parser.add_argument("action", choices=("start", "stop", "status", "remove"))
 
     def handle(self, *, action: str, **options: Any) -> None:
         try:
@@ -36,6 +38,10 @@ class Command(BaseCommand):
 
     def stop(self, server: EmbeddedServer) -> None:
         self.stdout.write("Stopped." if server.stop() else "Not running.")
+
+    def remove(self, server: EmbeddedServer) -> None:
+        server.remove()
+        self.stdout.write("Removed.")
 
     def status(self, server: EmbeddedServer) -> None:
         if not server.is_running():
