@@ -26,7 +26,7 @@ demo: setup .env
 
 run: setup .env
 	$(BIN)/python manage.py migrate --no-input
-	$(BIN)/granian --interface wsgi --host 127.0.0.1 --port $(PORT) scheduler.wsgi:application
+	$(BIN)/granian --interface wsgi --no-ws --blocking-threads 16 --host 127.0.0.1 --port $(PORT) scheduler.wsgi:application
 
 test: setup
 	$(BIN)/python -m pytest

@@ -18,7 +18,7 @@ def configured(
 
 
 def default(*argv: str, **process: str) -> dict[str, Any]:
-    return configured(*argv, **process).databases["default"]
+    return configured(*argv, debug=False, file=None, **process).databases["default"]
 
 
 def test_the_url_becomes_the_default_database():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -28,7 +29,7 @@ def starter(folder: Path, code: str = STARTER, **options) -> subprocess.Popen[st
     return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, **options)
 
 
-def answer(server: EmbeddedServer, query: str) -> str:
+def answer(server: EmbeddedServer, query: str) -> Any:
     with psycopg.connect(**server.conninfo) as connection:
         ((value,),) = connection.execute(query).fetchall()
         return value

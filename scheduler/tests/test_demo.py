@@ -3,6 +3,7 @@ from socket import socket
 
 import pytest
 from django.contrib.auth import authenticate
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from scheduler.management.commands.demo import administrator, chosen_port, import_legacy_file
@@ -13,7 +14,7 @@ def test_the_administrator_keeps_the_password_of_the_first_run(tmp_path):
     first = administrator(tmp_path / "password")
 
     assert administrator(tmp_path / "password") == first
-    assert authenticate(username="admin", password=first).is_superuser
+    assert authenticate(username="admin", password=first) == User.objects.get(is_superuser=True)
     assert stat.S_IMODE((tmp_path / "password").stat().st_mode) == 0o600
 
 

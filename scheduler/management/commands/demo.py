@@ -89,5 +89,7 @@ def administrator(password_file: Path) -> str:
 def serve(port: int) -> None:
     """Become the web server: Ctrl-C then reaches it directly and nothing stays behind."""
     os.chdir(settings.BASE_DIR)
-    server = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(port)]
-    os.execv(sys.executable, [*server, "scheduler.wsgi:application"])
+    # Fewer threads than connections in the pool, so that no request waits for one.
+    server = [sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--blocking-threads", "16"]
+    address = ["--host", HOST, "--port", str(port)]
+    os.execv(sys.executable, [*server, *address, "scheduler.wsgi:application"])
