@@ -10,6 +10,7 @@ import django
 import pytest
 
 from database.embedded import EmbeddedServer
+from database.environment import read_env_file
 from database.testing import SharedTestServer, reachable_folder, template_data, throw_away_server
 
 PROJECT = Path(__file__).parent
@@ -17,12 +18,14 @@ PROJECT = Path(__file__).parent
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 shared = pytest.StashKey[SharedTestServer]()
 
+# What a developer wrote into `.env` must not decide over the tests; an empty variable hides it.
+for name in read_env_file(PROJECT / ".env"):
+    os.environ.setdefault(name, "")
 # Not in pyproject.toml: pytest-django would import the settings before this file could prepare for them.
-# These overrule the developer's `.env`.
 os.environ["DJANGO_SETTINGS_MODULE"] = "scheduler.settings"
 os.environ["DEBUG"] = "1"
-os.environ.setdefault("DB_POOL_MIN_SIZE", "1")
-os.environ.setdefault("DB_COMMAND_TIMEOUT", "0")
+os.environ["DB_POOL_MIN_SIZE"] = os.environ.get("DB_POOL_MIN_SIZE") or "1"
+os.environ["DB_COMMAND_TIMEOUT"] = os.environ.get("DB_COMMAND_TIMEOUT") or "0"
 
 
 @pytest.hookimpl(tryfirst=True)

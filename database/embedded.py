@@ -70,23 +70,15 @@ class EmbeddedServer:
 
         Blocks up to START_TIMEOUT seconds. Raises EmbeddedServerError (an OperationalError).
         """
-        try:
-            with self._locked() as lock:
-                self._start(lock)
-        except OSError as error:
-            raise EmbeddedServerError(
-                f"The embedded PostgreSQL cannot use {self.data_dir}: {error.strerror or error}."
-            ) from error
+        with self._locked() as lock:
+            home = embedded_home.prepare(self.data_dir)
+            self._data = home.data
+            if not self._settled():
+                if not (home.data / "PG_VERSION").exists():
+                    self._initialise(home, lock)
+                self._launch(home)
+            self._watch = Watch(self.pid or 0)
         return self
-
-    def _start(self, lock: int) -> None:
-        home = embedded_home.prepare(self.data_dir)
-        self._data = home.data
-        if not self._settled():
-            if not (home.data / "PG_VERSION").exists():
-                self._initialise(home, lock)
-            self._launch(home)
-        self._watch = Watch(self.pid or 0)
 
     def ensure_running(self) -> None:
         """Start the server unless this process has seen it running and it still is (some microseconds)."""
@@ -99,7 +91,7 @@ class EmbeddedServer:
         "fast" breaks off the transactions, "immediate" does not even write a checkpoint, as in a crash, and
         "kill" leaves the sockets and pid files of a dead server behind.
         """
-        if not self.data_dir.parent.exists():
+        if not self.data_dir.parent.is_dir():
             return False
         with self._locked():
             self._data = embedded_home.locate(self.data_dir)
@@ -159,13 +151,18 @@ class EmbeddedServer:
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """Let one thread of one process at a time start or stop this server; yield the lock's descriptor."""
-        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield descriptor
-        finally:
-            os.close(descriptor)
+            self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield descriptor
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise EmbeddedServerError(
+                f"The embedded PostgreSQL cannot use {self.data_dir}: {error.strerror or error}."
+            ) from error
 
     def _initialise(self, home: Home, lock: int) -> None:
         """Create the data beside its place and move it there: a killed process leaves no half of it."""

@@ -96,17 +96,11 @@ def prepare(data_dir: Path) -> Home:
 
     As root the server runs as a system user. When that user cannot reach the project, binaries and data
     live in a shelter and `data_dir` becomes a symbolic link to it: permissions above the project stay as
-    they are. Raises EmbeddedServerError.
+    they are. Raises EmbeddedServerError, or OSError when a folder cannot be made.
     """
-    try:
-        data_dir.parent.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() != 0:
-            return Home(data_dir.resolve(), wheel_binaries(), None)
-        return _prepare_as_root(data_dir)
-    except OSError as error:
-        raise EmbeddedServerError(
-            f"The embedded PostgreSQL cannot use {data_dir}: {error.strerror or error}."
-        ) from error
+    if os.geteuid() != 0:
+        return Home(data_dir.resolve(), wheel_binaries(), None)
+    return _prepare_as_root(data_dir)
 
 
 def locate(data_dir: Path) -> Path:

@@ -10,7 +10,7 @@ from django.test import Client
 
 READERS = {"text", "switch", "whole", "seconds", "choice", "words"}
 PRODUCTION = {
-    "DEBUG": None,
+    "DEBUG": "0",
     "SECRET_KEY": "long-enough-for-a-test-hunter2",
     "DATABASE_URL": "postgresql://worker:hunter2@127.0.0.1:1/calls",
 }

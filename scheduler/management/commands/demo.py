@@ -89,7 +89,8 @@ def administrator(password_file: Path) -> str:
 def serve(port: int) -> None:
     """Become the web server: Ctrl-C then reaches it directly and nothing stays behind."""
     os.chdir(settings.BASE_DIR)
-    # Fewer threads than connections in the pool, so that no request waits for one.
+    # Fewer threads than connections in the pool, so that no request waits for one; quiet, so that the
+    # sign-in stays the last thing on the screen.
     server = [sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--blocking-threads", "16"]
-    address = ["--host", HOST, "--port", str(port)]
+    address = ["--host", HOST, "--port", str(port), "--log-level", "error"]
     os.execv(sys.executable, [*server, *address, "scheduler.wsgi:application"])
