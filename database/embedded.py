@@ -30,6 +30,7 @@ START_TIMEOUT = 60.0  # seconds; crash recovery of a large development database 
 POLL_INTERVAL = 0.02
 STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "kill": signal.SIGKILL}
 SUPERUSER = "postgres"
+PROGRAM = "postgres"
 
 SERVER_SETTINGS = {
     # Nobody but the owner of the socket's folder can connect, which is why no password is needed.
@@ -47,6 +48,15 @@ SERVER_SETTINGS = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
+INITDB_OPTIONS = (
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--locale=C",
+    # The same sort order on every operating system.
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--no-instructions",
+)
 # Does not survive a power cut, but any kill. With synchronous_commit off as well, a killed server would
 # forget transactions that it had confirmed, and tests that kill it could not tell this from a fault of ours.
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
@@ -96,7 +106,7 @@ class EmbeddedServer:
         with self._locked():
             self._data = embedded_home.locate(self.data_dir)
             pid = self.pid
-            if pid is None or pid not in working_in(self._data):
+            if pid is None or pid not in working_in(self._data, PROGRAM):
                 return False
             os.kill(pid, STOP_SIGNALS[mode])
             self._wait_for_the_end(pid)
@@ -110,7 +120,6 @@ class EmbeddedServer:
         if self.data_dir.is_symlink():
             self.data_dir.unlink()
             shutil.rmtree(real.parent, ignore_errors=True)
-        self._lock_path.unlink(missing_ok=True)
 
     def is_running(self) -> bool:
         """Say whether the server accepts connections now."""
@@ -171,18 +180,9 @@ class EmbeddedServer:
             shutil.rmtree(rest, ignore_errors=True)
         new = Path(tempfile.mkdtemp(prefix=home.data.name + ".new-", dir=home.data.parent))
         home.own(new)
-        initdb: Command = [
-            home.binaries / "initdb",
-            "-D",
-            new,
-            "-U",
-            SUPERUSER,
-            "--auth=trust",
-            "--encoding=UTF8",
-        ]
-        initdb += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
+        initdb: Command = [home.binaries / "initdb", "-D", new, "-U", SUPERUSER, *INITDB_OPTIONS]
         self._run_to_the_end(home, initdb if self.durable else [*initdb, "--no-sync"], lock)
-        single: Command = [home.binaries / "postgres", "--single", "-D", new, "postgres"]
+        single: Command = [home.binaries / PROGRAM, "--single", "-D", new, "postgres"]
         self._run_to_the_end(home, single, lock, input=f'CREATE DATABASE "{self.database}"\n')
         # Only an empty folder may be in the way; anything else is not ours to overwrite.
         new.replace(home.data)
@@ -206,24 +206,26 @@ class EmbeddedServer:
         # PostgreSQL then refuses to start. _settled() has seen that no process works in the directory.
         for rest in (home.data / "postmaster.pid", folder / SOCKET_NAME, folder / f"{SOCKET_NAME}.lock"):
             rest.unlink(missing_ok=True)
-        settings = SERVER_SETTINGS | ({} if self.durable else NOT_DURABLE)
-        settings["unix_socket_directories"] = '"' + str(folder).replace('"', '""') + '"'
-        command: Command = [home.binaries / "postgres", "-D", home.data]
-        for name, value in settings.items():
-            command += ["-c", f"{name}={value}"]
         if self.log_path.exists():
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
         # The shell ends at once, so the server belongs to init: it is reaped there, and neither a pipe nor a
         # process group connects it with the process that happened to need it first.
-        shell: Command = ["/bin/sh", "-c", '"$@" >>"$0" 2>&1 </dev/null & echo $!', self.log_path, *command]
+        shell: Command = ["/bin/sh", "-c", '"$@" >>"$0" 2>&1 </dev/null & echo $!', self.log_path]
         started = home.run(
-            shell,
+            [*shell, *self._server_command(home, folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         self._wait_until_ready(int(started.stdout))
+
+    def _server_command(self, home: Home, socket_dir: Path) -> Command:
+        settings = SERVER_SETTINGS | ({} if self.durable else NOT_DURABLE)
+        # A list of folders for PostgreSQL, in which quotes protect commas and spaces.
+        settings["unix_socket_directories"] = '"' + str(socket_dir).replace('"', '""') + '"'
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return [home.binaries / PROGRAM, "-D", home.data, *options]
 
     def _wait_until_ready(self, pid: int) -> None:
         deadline = time.monotonic() + START_TIMEOUT
@@ -236,7 +238,7 @@ class EmbeddedServer:
         """Wait for a server that is starting or stopping; return whether one accepts connections."""
         deadline = time.monotonic() + START_TIMEOUT
         while not self._accepts():
-            if not working_in(self._data):
+            if not working_in(self._data, PROGRAM):
                 return False
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(f"The embedded PostgreSQL is stuck: {self._last_log_line()}")
@@ -246,7 +248,7 @@ class EmbeddedServer:
     def _wait_for_the_end(self, pid: int) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         # Looking at one process is cheap, looking for the last child among all of them is not.
-        while alive(pid) or working_in(self._data):
+        while alive(pid) or working_in(self._data, PROGRAM):
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(f"The embedded PostgreSQL does not stop; see {self.log_path}.")
             time.sleep(POLL_INTERVAL)

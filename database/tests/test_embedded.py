@@ -157,8 +157,15 @@ def test_a_stale_pid_file_with_the_pid_of_a_living_stranger_is_no_obstacle(serve
 def test_stop_ends_all_its_processes_and_may_be_repeated(server, mode):
     assert server.stop(mode) is True
     assert not server.is_running()
-    assert working_in(server.data_dir.resolve()) == []
+    assert working_in(server.data_dir.resolve(), "postgres") == []
     assert server.stop(mode) is False
+
+
+def test_a_shell_that_stands_in_the_data_folder_is_no_server(server):
+    server.stop()
+    with subprocess.Popen(["cat"], cwd=server.data_dir, stdin=subprocess.PIPE) as bystander:
+        assert server.start().stop()
+        bystander.communicate()
 
 
 def test_stop_before_any_start_says_no(tmp_path):
