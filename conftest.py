@@ -66,7 +66,7 @@ def private_server(server_template: Path) -> Iterator[EmbeddedServer]:
 @pytest.fixture
 def server_folder() -> Iterator[Path]:
     """An empty folder in which a server can be started, as root too (tmp_path is closed to its user)."""
-    with reachable_folder() as folder:
+    with reachable_folder(in_memory=True) as folder:
         yield folder
 
 
