@@ -43,7 +43,8 @@ lint: setup
 bench: setup
 	$(BIN)/python -m pytest -m bench -s
 
-# The server goes first: it must not run without its files, and as root they may live outside the project.
+# The servers go first: they must not run without their files, which as root may live outside the project.
 clean:
-	-[ ! -e .local/postgres ] || DEBUG=1 DATABASE_URL= $(BIN)/python manage.py local_postgres remove
+	-[ ! -d .local ] || $(BIN)/python -c 'from database.embedded import EmbeddedServer as S; \
+		[S(f".local/{name}").remove() for name in ("postgres", "test-postgres")]'
 	rm -rf .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
