@@ -1,0 +1,243 @@
+"""Find the rows of a snapshot that need care, a chunk of rows at a time.
+
+Conditions in SQL decide for most columns; what SQLite cannot judge (UTF-8, NUL, phone numbers, the order of
+turns) is judged here over whole chunks. Everything that a condition does not plainly accept is converted row by
+row, so a condition may be too strict but never too loose.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import UTC
+from typing import NamedTuple
+
+from legacy.cells import FIRST_YEAR, LAST_YEAR
+from legacy.layout import OLD, SourceTable, quoted
+from legacy.phones import is_plain
+from legacy.tables import TURNS, Column, Kind, Table
+from legacy.turns import PerCall
+from legacy.workspace import Workspace
+from meetings.models import MAX_MINUTES
+
+FEWEST_ROWS, MOST_ROWS = 16, 2000
+CHUNK_BYTES = 1 << 20
+ONE_BY_ONE = ("partners", "settings")  # small tables whose every row has something to decide
+Bounds = list[tuple[int, int]]
+
+LOWEST_ID, HIGHEST_ID = -(2**63), 2**63 - 1
+SIX_DIGITS = ".[0-9][0-9][0-9][0-9][0-9][0-9]"
+
+
+class Judged(NamedTuple):
+    """What SQL says of a chunk."""
+
+    rows: int
+    dirty: bytes | None
+    texts: list[bytes | None]
+
+
+def is_streamed(source: SourceTable) -> bool:
+    """Tell whether rows of a table are read as they are unless they need care."""
+    return source.regular and source.name not in ONE_BY_ONE
+
+
+def scan(workspace: Workspace, table: Table, progress: Callable[[int], None]) -> Bounds:
+    """Convert the rows of one table that need care; return the id ranges in which it can be read in chunks."""
+    source = workspace.layout.tables.get(table.name)
+    if source is None:
+        return []
+    if is_streamed(source):
+        return _Scan(workspace, table, source).run(progress)
+    for row in workspace.source_rows(source):
+        workspace.fix(table, row)
+        progress(1)
+    return []
+
+
+class _Scan:
+    def __init__(self, workspace: Workspace, table: Table, source: SourceTable) -> None:
+        self.workspace, self.table, self.source = workspace, table, source
+        self.connection = workspace.connect(scratch=False)
+        self.connection.text_factory = bytes
+        self.texts = [
+            c for c in table.columns if c.kind in (Kind.TEXT, Kind.PHONE) and c.name in source.columns
+        ]
+        self.order = _TurnOrder(workspace, self.connection) if table is TURNS else None
+        self.sql = self._sql()
+
+    def run(self, progress: Callable[[int], None]) -> Bounds:
+        bounds: Bounds = []
+        for low, high, judged in self._chunks():
+            bounds.append((low, high))
+            self.workspace.adopt(self.table, self._dirty(low, high, judged))
+            if self.order is not None:
+                self.order.look_at(low, high)
+            progress(judged.rows)
+        if self.order is not None:
+            self.order.fix_odd_calls(self.source)
+        self.connection.close()
+        return bounds
+
+    def _chunks(self) -> Iterator[tuple[int, int, Judged]]:
+        """Yield chunks of about CHUNK_BYTES of text, so that memory stays flat for long rows too."""
+        low, limit = LOWEST_ID, FEWEST_ROWS
+        while low <= HIGHEST_ID:
+            high = self._last_id(low, limit)
+            if high is None:
+                return
+            judged = self._judge(low, high)
+            yield low, high, judged
+            size = sum(len(text or b"") for text in judged.texts) + 1
+            limit = max(FEWEST_ROWS, min(limit * 4, MOST_ROWS, judged.rows * CHUNK_BYTES // size))
+            low = high + 1
+
+    def _last_id(self, low: int, limit: int) -> int | None:
+        found = self.connection.execute(
+            f"SELECT max(id) FROM (SELECT id FROM {self._from} WHERE id >= ? ORDER BY id LIMIT ?)",
+            (low, limit),
+        ).fetchone()
+        return found[0]  # type: ignore[no-any-return]
+
+    @property
+    def _from(self) -> str:
+        return f"{OLD}.{quoted(self.source.name)} NOT INDEXED"
+
+    def _sql(self) -> str:
+        clean = " AND ".join(f"({each})" for each in self._conditions()) or "1"
+        texts = "".join(f", group_concat({quoted(column.name)}, ' ')" for column in self.texts)
+        dirty = f"group_concat(CASE WHEN {clean} THEN NULL ELSE id END)"
+        return f"SELECT count(*), {dirty}{texts} FROM {self._from} WHERE id BETWEEN ? AND ?"
+
+    def _conditions(self) -> Iterator[str]:
+        for column in self.table.columns:
+            if column.name in self.source.columns and column.kind in CONDITIONS:
+                name = quoted(column.name)
+                condition = CONDITIONS[column.kind](name, column)
+                yield condition if column.required else f"{name} IS NULL OR {condition}"
+        if "ended_at" in self.source.columns:
+            yield "ended_at IS NULL OR ended_at >= started_at"
+        if self.workspace.context.zone is not UTC:
+            yield "0"  # every time has to be converted
+        for name in self.source.unknown_columns:
+            yield f"{quoted(name)} IS NULL"
+
+    def _judge(self, low: int, high: int) -> Judged:
+        rows, dirty, *texts = self.connection.execute(self.sql, (low, high)).fetchone()
+        return Judged(rows, dirty, texts)
+
+    def _dirty(self, low: int, high: int, judged: Judged) -> set[int]:
+        dirty = set(map(int, judged.dirty.split(b","))) if judged.dirty else set()
+        if not all(_is_good_text(text) for text in judged.texts):
+            dirty |= self._rows_of_bad_text(low, high)
+        if self.table.name == "leads":
+            dirty |= self._rows_of_odd_phones(low, high)
+        return dirty
+
+    def _rows_of_bad_text(self, low: int, high: int) -> set[int]:
+        names = ", ".join(quoted(column.name) for column in self.texts)
+        rows = self.connection.execute(
+            f"SELECT id, {names} FROM {self._from} WHERE id BETWEEN ? AND ?", (low, high)
+        )
+        return {
+            row[0]
+            for row in rows
+            if not all(_is_good_text(cell) for cell in row[1:] if isinstance(cell, bytes))
+        }
+
+    def _rows_of_odd_phones(self, low: int, high: int) -> set[int]:
+        rows = self.connection.execute(
+            f"SELECT id, phone FROM {self._from} WHERE id BETWEEN ? AND ?", (low, high)
+        )
+        return {row[0] for row in rows if not is_plain(_decoded(row[1]))}
+
+
+class _TurnOrder:
+    """Looks for calls whose turns are not in the order of their ids."""
+
+    SQL = (
+        "SELECT group_concat(CASE typeof(call_id) WHEN 'integer' THEN call_id ELSE 0 END), group_concat(coalesce("
+        "CAST(round(julianday(substr(created_at, 1, 19)) * 86400) AS INTEGER) * 1000000"
+        " + CAST(substr(created_at, 21) AS INTEGER), 0))"
+        f" FROM {OLD}.{TURNS.name} NOT INDEXED WHERE id BETWEEN ? AND ?"
+    )
+
+    def __init__(self, workspace: Workspace, connection: sqlite3.Connection) -> None:
+        self.workspace, self.connection = workspace, connection
+        self.latest = PerCall.for_file(connection)
+        self.odd: set[int] = set()
+
+    def look_at(self, low: int, high: int) -> None:
+        calls, stamps = self.connection.execute(self.SQL, (low, high)).fetchone()
+        latest, odd = self.latest.values, self.odd
+        for call, stamp in zip(map(int, calls.split(b",")), map(int, stamps.split(b",")), strict=True):
+            if stamp < latest[call]:
+                odd.add(call)
+            else:
+                latest[call] = stamp
+
+    def fix_odd_calls(self, source: SourceTable) -> None:
+        """Take all turns of calls with a turn out of order, or in need of care, into the workspace.
+
+        Turns are numbered while they are read; that is right only for calls all of whose turns are plain.
+        """
+        work = self.workspace.connection
+        work.execute("CREATE TABLE odd_calls (id INTEGER PRIMARY KEY)")
+        work.executemany("INSERT INTO odd_calls VALUES (?)", ((call,) for call in self.odd))
+        work.execute(f"INSERT OR IGNORE INTO odd_calls SELECT call_id FROM fixed_{TURNS.name}")
+        rows = self.workspace.source_rows(
+            source,
+            f"WHERE call_id IN (SELECT id FROM odd_calls) AND id NOT IN (SELECT id FROM touched_{TURNS.name})",
+        )
+        self.workspace.fix_all(TURNS, rows)
+
+
+def _decoded(raw: object) -> str:
+    return raw.decode("latin-1") if isinstance(raw, bytes) else ""
+
+
+def _is_good_text(text: bytes | None) -> bool:
+    if text is None:
+        return True
+    if b"\0" in text:
+        return False
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_choice(name: str, column: Column) -> str:
+    values = ", ".join(f"'{choice.upper()}'" for choice in column.choices)
+    return f"typeof({name}) = 'text' AND {name} IN ({values})"
+
+
+def _is_plain_time(name: str, column: Column) -> str:
+    # substr, because a column declared DATETIME would have '1990' compared as a number.
+    second = f"datetime(substr({name}, 1, 19)) = substr({name}, 1, 19)"
+    by_python = column.name == "scheduled_time"  # see legacy.convert.spell_moment
+    fraction = f"substr({name}, 20) GLOB '{SIX_DIGITS}'" + (
+        "" if by_python else f" AND substr({name}, 20) <> '.000000'"
+    )
+    return (
+        f"typeof({name}) = 'text' AND substr({name}, 1, 4) BETWEEN '{FIRST_YEAR}' AND '{LAST_YEAR}'"
+        f" AND CASE length({name}) WHEN 26 THEN {second} AND {fraction}"
+        f" WHEN 19 THEN {0 if by_python else second} ELSE 0 END"
+    )
+
+
+def _is_plain_real(name: str, column: Column) -> str:
+    # SQLite prints 15 digits; a number that needs more is converted in Python.
+    return f"typeof({name}) IN ('real', 'integer') AND {name} >= 0 AND CAST(CAST({name} AS TEXT) AS REAL) = {name}"
+
+
+CONDITIONS: dict[Kind, Callable[[str, Column], str]] = {
+    Kind.REFERENCE: lambda name, column: f"typeof({name}) = 'integer'",
+    Kind.TEXT: lambda name, column: f"typeof({name}) = 'text'",
+    Kind.PHONE: lambda name, column: f"typeof({name}) = 'text'",
+    Kind.CHOICE: _is_choice,
+    Kind.TIME: _is_plain_time,
+    Kind.REAL: _is_plain_real,
+    Kind.INTEGER: lambda name, column: f"typeof({name}) = 'integer' AND {name} BETWEEN 0 AND {MAX_MINUTES}",
+}

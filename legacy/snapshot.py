@@ -1,0 +1,138 @@
+"""A consistent copy of the legacy file, made while the old application may still be writing to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from legacy.errors import MoveError, UnusableSource
+
+HEADER = b"SQLite format 3\0"
+BUSY_SECONDS = 5
+NEEDS_WRITING = ("unable to open", "readonly")
+CANNOT_WRITE = ("full", "unable to open", "disk I/O", "readonly")
+
+
+def check_source(path: Path) -> None:
+    """Raise UnusableSource with one sentence unless the path is a readable SQLite file."""
+    if not path.exists():
+        raise UnusableSource(f"{path} does not exist.")
+    if not path.is_file():
+        raise UnusableSource(f"{path} is not a file.")
+    try:
+        with path.open("rb") as file:
+            header = file.read(len(HEADER))
+    except OSError as error:
+        raise UnusableSource(f"{path} cannot be read: {error.strerror}.") from None
+    if not header:
+        raise UnusableSource(f"{path} is empty.")
+    if header != HEADER:
+        raise UnusableSource(f"{path} is not a SQLite database.")
+
+
+def backup_path(path: Path) -> Path:
+    return path.with_name(path.name + ".backup")
+
+
+def take_snapshot(path: Path) -> Path:
+    """Copy the database to PATH.backup in one step and return that path.
+
+    One step, because a copy in several begins anew whenever the old application writes, and so may never end.
+    Raises UnusableSource for a source that is locked or damaged, MoveError when the copy cannot be written.
+    """
+    target = backup_path(path)
+    partial = path.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        with _open_source(path) as source:
+            _copy(path, source, partial)
+        _check_structure(path, partial)
+        os.replace(partial, target)
+    except OSError as error:
+        raise MoveError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        for leftover in (partial, partial.with_name(partial.name + "-journal")):
+            with suppress(OSError):
+                leftover.unlink(missing_ok=True)
+    return target
+
+
+def open_copy(path: Path) -> sqlite3.Connection:
+    """Open a file that nobody writes to, read-only and without locks or side files."""
+    return sqlite3.connect(_uri(path, "mode=ro&immutable=1"), uri=True, check_same_thread=False)
+
+
+def _uri(path: Path, options: str) -> str:
+    return f"{path.absolute().as_uri()}?{options}"
+
+
+@contextmanager
+def _open_source(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the source read-only; one that cannot be read so is copied aside first.
+
+    Reading a WAL needs a `-shm` file beside the database, and a journal left by a crash has to be rolled back.
+    """
+    with closing(sqlite3.connect(_uri(path, "mode=ro"), uri=True, timeout=BUSY_SECONDS)) as source:
+        try:
+            _hold_for_reading(source)
+        except sqlite3.DatabaseError as error:
+            if not any(word in str(error) for word in NEEDS_WRITING):
+                raise UnusableSource(_sentence(path, error)) from None
+        else:
+            yield source
+            return
+    with tempfile.TemporaryDirectory(prefix="legacy-") as folder:
+        for suffix in ("", "-wal", "-journal"):
+            side = path.with_name(path.name + suffix)
+            if side.exists():
+                shutil.copy(side, Path(folder) / (path.name + suffix))
+        with closing(sqlite3.connect(Path(folder) / path.name)) as source:
+            try:
+                _hold_for_reading(source)
+            except sqlite3.DatabaseError as error:
+                raise UnusableSource(_sentence(path, error)) from None
+            yield source
+
+
+def _hold_for_reading(source: sqlite3.Connection) -> None:
+    # The shared lock is taken here, with a time limit; sqlite3's backup() would wait for one for ever.
+    source.execute("BEGIN")
+    source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
+def _copy(path: Path, source: sqlite3.Connection, partial: Path) -> None:
+    try:
+        partial.unlink(missing_ok=True)
+        with closing(sqlite3.connect(partial)) as copy:
+            copy.execute("PRAGMA synchronous=off")  # synced once, below
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode=delete")
+    except sqlite3.DatabaseError as error:
+        if any(word in str(error) for word in CANNOT_WRITE):
+            raise MoveError(f"The copy {partial.name} cannot be written: {error}.") from None
+        raise UnusableSource(_sentence(path, error)) from None
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _check_structure(path: Path, copy: Path) -> None:
+    with closing(open_copy(copy)) as connection:
+        try:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise UnusableSource(_sentence(path, error)) from None
+    if isinstance(found, bytes):
+        found = found.decode("utf-8", "replace")
+    if found != "ok":
+        first = found.strip().splitlines()[-1].strip()
+        raise UnusableSource(f"{path} is damaged: {first}.")
+
+
+def _sentence(path: Path, error: sqlite3.DatabaseError) -> str:
+    if "locked" in str(error) or "busy" in str(error):
+        return f"{path} is locked by another process; let it finish, then try again."
+    return f"{path} is damaged or not a SQLite database: {error}."
