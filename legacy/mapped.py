@@ -47,6 +47,8 @@ class Chunk:
 
     def copy_text(self, names: tuple[str, ...]) -> bytes:
         """Return the rows in the text format of COPY."""
+        if not len(self):
+            return b""
         columns = []
         for name in names:
             joined = SEPARATOR.join(self.columns[name])

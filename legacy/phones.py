@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import phonenumbers
@@ -89,7 +89,7 @@ def _belongs(plan: _Plan, national: str) -> bool:
     return any(size in lengths and pattern.fullmatch(national) for pattern, lengths in plan.types)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plans(code: int) -> tuple[re.Pattern[str] | None, tuple[_Plan, ...]]:
     regions = COUNTRY_CODE_TO_REGION_CODE[code]
     metadata = [_metadata(code, region) for region in regions]

@@ -16,17 +16,11 @@ from meetings.models import DEFAULT_MINUTES
 
 
 class Rules:
-    """Applies the rules to the tables that are moved.
-
-    `known_ids` are the ids that PostgreSQL holds of parent tables that are not moved this time, and of rows that
-    staff corrected and imported by hand.
-    """
+    """Applies the rules to the tables that are moved; `legacy.history` has told the workspace of the others."""
 
     def __init__(self, workspace: Workspace, selected: frozenset[str]) -> None:
         self.workspace, self.selected = workspace, selected
         self.connection = workspace.connection
-        for table in (PARTNERS, LEADS, CALLS):
-            self.connection.execute(f"CREATE TABLE IF NOT EXISTS known_{table.name} (id INTEGER PRIMARY KEY)")
 
     def apply(self) -> None:
         for table, rule in RULES:
@@ -42,10 +36,27 @@ class Rules:
         return mapped_view(self.connection, self.workspace, table.name, columns)
 
     def parents(self, table: Table) -> str:
+        """Return a subquery over the ids that a child may refer to."""
         known = f"SELECT id FROM known_{table.name}"
         if table.name not in self.selected:
             return f"({known})"
-        return f"(SELECT id FROM {self.view(table, 'id')} UNION ALL {known})"
+        gone = f"SELECT id FROM gone_{table.name}"
+        return f"(SELECT id FROM {self.view(table, 'id')} WHERE id NOT IN ({gone}) UNION ALL {known})"
+
+
+def taken_in_postgresql(table: Table, column: str, what: str) -> Callable[[Rules], None]:
+    """Return the rule for a value that a row made in PostgreSQL has already; the old row goes without."""
+
+    def rule(rules: Rules) -> None:
+        view = rules.view(table, "id", column)
+        name = quoted(column)
+        rows = rules.rows(
+            f"SELECT v.id, n.id FROM {view} v JOIN native_{table.name} n ON n.value = v.{name} WHERE v.id <> n.id"
+        )
+        for row_id, native in rows:
+            TAKEN[table.name](rules, row_id, native, f"{what} of {table.name} {native}, made in PostgreSQL")
+
+    return rule
 
 
 def partner_names(rules: Rules) -> None:
@@ -60,7 +71,8 @@ def partner_names(rules: Rules) -> None:
 
 def _free_name(rules: Rules, name: str) -> str:
     number = 2
-    while rules.rows(f"SELECT 1 FROM {rules.view(PARTNERS, 'name')} WHERE name = ?", f"{name} ({number})"):
+    names = f"SELECT name FROM {rules.view(PARTNERS, 'name')} UNION ALL SELECT value FROM native_partners"
+    while rules.rows(f"SELECT 1 FROM ({names}) WHERE name = ?", f"{name} ({number})"):
         number += 1
     return f"{name} ({number})"
 
@@ -208,18 +220,48 @@ def number_turns(rules: Rules) -> None:
     )
 
 
+def _rename_partner(rules: Rules, row_id: int, native: int, reason: str) -> None:
+    name = rules.rows(f"SELECT name FROM {rules.view(PARTNERS, 'id', 'name')} WHERE id = ?", row_id)[0][0]
+    rules.workspace.repair(PARTNERS, row_id, "name", _free_name(rules, name), reason)
+
+
+def _reject_setting(rules: Rules, row_id: int, native: int, reason: str) -> None:
+    rules.workspace.reject(SETTINGS, row_id, reason)
+
+
+def _mark_duplicate(rules: Rules, row_id: int, native: int, reason: str) -> None:
+    rules.workspace.repair(LEADS, row_id, "duplicate_of_id", native, reason)
+
+
+def _empty(table: Table, column: str) -> Callable[[Rules, int, int, str], None]:
+    return lambda rules, row_id, native, reason: rules.workspace.repair(table, row_id, column, None, reason)
+
+
+# What becomes of a row whose unique value a row made in PostgreSQL has.
+TAKEN: dict[str, Callable[[Rules, int, int, str], None]] = {
+    "partners": _rename_partner,
+    "leads": _mark_duplicate,
+    "calls": _empty(CALLS, "twilio_call_sid"),
+    "meetings": _empty(MEETINGS, "calendar_event_id"),
+    "settings": _reject_setting,
+}
 RULES: tuple[tuple[Table, Callable[[Rules], None]], ...] = (
     (PARTNERS, partner_names),
+    (PARTNERS, taken_in_postgresql(PARTNERS, "name", "name")),
     (PARTNERS, partner_keys),
     (LEADS, orphans(LEADS, "partner_id", PARTNERS)),
     (LEADS, duplicate_phones),
+    (LEADS, taken_in_postgresql(LEADS, "phone", "phone")),
     (CALLS, orphans(CALLS, "lead_id", LEADS)),
     (CALLS, repeated(CALLS, "twilio_call_sid")),
+    (CALLS, taken_in_postgresql(CALLS, "twilio_call_sid", "twilio_call_sid")),
     (TURNS, orphans(TURNS, "call_id", CALLS)),
     (CALLS, active_calls),
     (MEETINGS, orphans(MEETINGS, "lead_id", LEADS)),
     (MEETINGS, orphans(MEETINGS, "call_id", CALLS)),
     (MEETINGS, repeated(MEETINGS, "calendar_event_id")),
+    (MEETINGS, taken_in_postgresql(MEETINGS, "calendar_event_id", "calendar_event_id")),
     (MEETINGS, overlapping_meetings),
     (SETTINGS, setting_keys),
+    (SETTINGS, taken_in_postgresql(SETTINGS, "key", "key")),
 )

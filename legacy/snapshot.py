@@ -39,14 +39,14 @@ def backup_path(path: Path) -> Path:
     return path.with_name(path.name + ".backup")
 
 
-def take_snapshot(path: Path) -> Path:
-    """Copy the database to PATH.backup in one step and return that path.
+def take_snapshot(path: Path, target: Path | None = None) -> Path:
+    """Copy the database to PATH.backup, or to `target`, in one step and return that path.
 
     One step, because a copy in several begins anew whenever the old application writes, and so may never end.
     Raises UnusableSource for a source that is locked or damaged, MoveError when the copy cannot be written.
     """
-    target = backup_path(path)
-    partial = path.with_name(f"{target.name}.{os.getpid()}.partial")
+    target = target or backup_path(path)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         with _open_source(path) as source:
             _copy(path, source, partial)

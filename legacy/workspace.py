@@ -67,7 +67,11 @@ class Workspace:
         for table in TABLES:
             columns = ", ".join(_definition(table, name) for name in table.column_names)
             self.connection.execute(f"CREATE TABLE fixed_{table.name} ({columns}, source_row TEXT)")
-            self.connection.execute(f"CREATE TABLE touched_{table.name} (id INTEGER PRIMARY KEY)")
+            # For legacy.history: ids that PostgreSQL has and the file need not have, ids that were deleted there,
+            # and unique values of rows that were made there.
+            for prefix in ("touched", "known", "gone"):
+                self.connection.execute(f"CREATE TABLE {prefix}_{table.name} (id INTEGER PRIMARY KEY)")
+            self.connection.execute(f"CREATE TABLE native_{table.name} (id INTEGER PRIMARY KEY, value TEXT)")
         self.connection.execute("CREATE INDEX fixed_turns_by_call ON fixed_conversation_history (call_id)")
         self.connection.execute(
             "CREATE TABLE notes (table_name TEXT, row_id INTEGER, kind TEXT, column TEXT, original TEXT, reason TEXT)"

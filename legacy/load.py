@@ -1,0 +1,121 @@
+"""Fills empty tables: one COPY a table, straight into place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from queue import Queue
+from threading import Event, Thread
+from typing import TypeVar
+
+from legacy.mapped import NULL, Chunk, MappedTable
+from legacy.rebuild import bare_tables, may_rebuild
+from legacy.tables import IMPORTED_HOST, MEETINGS, PARTNERS, Table
+from legacy.target import Connection
+
+READ_AHEAD = 3  # chunks: SQLite reads and PostgreSQL writes at the same time
+KEY_COLUMNS = ("partner_id", "prefix", "digest", "is_legacy")
+
+Item = TypeVar("Item")
+
+
+def fill(
+    connection: Connection, mapped: list[MappedTable], progress: Callable[[str, int], None]
+) -> dict[str, int]:
+    """Load tables that are empty; return the number of rows that went into each."""
+    tables = [each.table for each in mapped]
+    host = host_id(connection)
+    if not may_rebuild(connection, tables):
+        return {each.table.name: _copy(connection, each, host, "", progress) for each in mapped}
+    with bare_tables(connection, tables):
+        return {each.table.name: _copy(connection, each, host, " (FREEZE)", progress) for each in mapped}
+
+
+def host_id(connection: Connection) -> int:
+    """Return the id of the host of all imported meetings, making it when it is not there."""
+    connection.execute(
+        "INSERT INTO meeting_hosts (name) VALUES (%s) ON CONFLICT DO NOTHING", (IMPORTED_HOST,)
+    )
+    row = connection.execute("SELECT id FROM meeting_hosts WHERE name = %s", (IMPORTED_HOST,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def stored_columns(table: Table) -> tuple[str, ...]:
+    """Return the columns of a chunk that PostgreSQL's table has under the same name."""
+    return tuple(name for name in table.column_names if name not in table.expressions)
+
+
+def _copy(
+    connection: Connection,
+    mapped: MappedTable,
+    host: int,
+    options: str,
+    progress: Callable[[str, int], None],
+) -> int:
+    table = mapped.table
+    names, constant = stored_columns(table), b""
+    columns = ", ".join(f'"{name}"' for name in names)
+    if table is MEETINGS:
+        columns += ", host_id"
+        constant = b"\t%d" % host
+    keys: list[bytes] = []
+    cursor = connection.cursor()
+    with cursor.copy(f'COPY "{table.name}" ({columns}) FROM STDIN{options}'.encode()) as copy:
+        for chunk in read_ahead(mapped.chunks()):
+            text = chunk.copy_text(names)
+            copy.write(text.replace(b"\n", constant + b"\n") if constant else text)
+            keys += key_rows(chunk) if table is PARTNERS else []
+            progress(table.name, len(chunk))
+    rows = cursor.rowcount
+    if keys:
+        copy_keys(connection, keys)
+    return rows
+
+
+def key_rows(chunk: Chunk) -> Iterator[bytes]:
+    """Yield the lines of COPY for the API keys of a chunk of partners."""
+    cells = (chunk.columns[name] for name in ("id", "key_prefix", "key_digest"))
+    for partner, prefix, digest in zip(*cells, strict=True):
+        if digest != NULL:
+            yield b"\t".join((partner, prefix.replace(b"\\", b"\\\\"), digest, b"true")) + b"\n"
+
+
+def copy_keys(connection: Connection, rows: Iterable[bytes]) -> None:
+    with connection.cursor().copy(
+        f"COPY partner_api_keys ({', '.join(KEY_COLUMNS)}) FROM STDIN".encode()
+    ) as copy:
+        for row in rows:
+            copy.write(row)
+
+
+def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items of an iterable that a thread runs through ahead of the caller."""
+    queue: Queue[tuple[bool, object]] = Queue(READ_AHEAD)
+    closed = Event()
+
+    def run() -> None:
+        try:
+            for item in items:
+                if closed.is_set():
+                    return
+                queue.put((True, item))
+            queue.put((False, None))
+        except BaseException as error:
+            queue.put((False, error))
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        while (entry := queue.get())[0]:
+            yield entry[1]  # type: ignore[misc]
+        if isinstance(entry[1], BaseException):
+            raise entry[1]
+    finally:
+        closed.set()
+        while thread.is_alive():
+            _drain(queue)
+            thread.join(0.01)
+
+
+def _drain(queue: Queue[tuple[bool, object]]) -> None:
+    while not queue.empty():
+        queue.get_nowait()
