@@ -30,6 +30,7 @@ class ImportRowNote(models.Model):
         REJECTED = "rejected"
         REPAIRED = "repaired"
         CONFLICT = "conflict"
+        SPELLING = "spelling", "Other spelling"  # the same value; kept for export_to_sqlite, no repair
 
     run = models.ForeignKey(ImportRun, on_delete=models.CASCADE, related_name="row_notes")
     table_name = models.CharField()
@@ -39,7 +40,7 @@ class ImportRowNote(models.Model):
     original = models.JSONField(
         null=True,
         blank=True,
-        help_text="The old value, or the whole old row of a rejected one. Text that is not UTF-8 stands in hex.",
+        help_text="The old value, or the whole old row of a rejected one; text that is not UTF-8 in hex.",
     )
     reason = models.CharField()
     resolved_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -57,7 +58,7 @@ class ImportRowNote(models.Model):
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind__in=["rejected", "repaired", "conflict"]), name="import_row_notes_kind_known"
+                condition=Q(kind__in=["rejected", "repaired", "conflict", "spelling"]), name="import_row_notes_kind_known"
             ),
         ]
         indexes = [
