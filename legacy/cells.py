@@ -26,6 +26,7 @@ OLD_OUTCOMES = {
     "declined": "not_interested",
 }
 FLAGS = {"1": True, "true": True, "t": True, "yes": True, "0": False, "false": False, "f": False, "no": False}
+EPOCH_IN_TEXT = re.compile(r"[0-9]{9,}(\.[0-9]*)?")  # fromisoformat would read 1762092191250 as a day of 1762
 OFFSET_WITHOUT_COLON = re.compile(r"([+-]\d\d)(\d\d)?$")
 
 Converted = tuple[Any, str | None]
@@ -163,6 +164,10 @@ def _from_epoch(value: float) -> datetime:
 
 
 def _from_text(written: str, zone: tzinfo) -> datetime:
+    if EPOCH_IN_TEXT.fullmatch(written):
+        return _from_epoch(float(written))
+    if "\0" in written:  # which fromisoformat takes for the end
+        raise Unreadable("not a time")
     try:
         found = datetime.fromisoformat(written)
     except ValueError:

@@ -7,7 +7,6 @@ row, so a condition may be too strict but never too loose.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from legacy.cells import FIRST_YEAR, LAST_YEAR
 from legacy.layout import OLD, SourceTable, quoted
 from legacy.phones import is_plain
 from legacy.tables import TURNS, Column, Kind, Table
-from legacy.turns import PerCall
+from legacy.turns import TurnOrder
 from legacy.workspace import Workspace
 from meetings.models import MAX_MINUTES
 
@@ -35,6 +34,7 @@ class Judged(NamedTuple):
     rows: int
     dirty: bytes | None
     texts: list[bytes | None]
+    order: list[bytes]  # of turns: calls and times
 
 
 def is_streamed(source: SourceTable) -> bool:
@@ -63,7 +63,7 @@ class _Scan:
         self.texts = [
             c for c in table.columns if c.kind in (Kind.TEXT, Kind.PHONE) and c.name in source.columns
         ]
-        self.order = _TurnOrder(workspace, self.connection) if table is TURNS else None
+        self.order = TurnOrder(workspace, self.connection) if table is TURNS else None
         self.sql = self._sql()
 
     def run(self, progress: Callable[[int], None]) -> Bounds:
@@ -72,10 +72,11 @@ class _Scan:
             bounds.append((low, high))
             self.workspace.adopt(self.table, self._dirty(low, high, judged))
             if self.order is not None:
-                self.order.look_at(low, high)
+                self.order.look_at(*judged.order)
             progress(judged.rows)
         if self.order is not None:
             self.order.fix_odd_calls(self.source)
+            self.order.store_calls()
         self.connection.close()
         return bounds
 
@@ -107,7 +108,8 @@ class _Scan:
         clean = " AND ".join(f"({each})" for each in self._conditions()) or "1"
         texts = "".join(f", group_concat({quoted(column.name)}, ' ')" for column in self.texts)
         dirty = f"group_concat(CASE WHEN {clean} THEN NULL ELSE id END)"
-        return f"SELECT count(*), {dirty}{texts} FROM {self._from} WHERE id BETWEEN ? AND ?"
+        order = f", {TurnOrder.COLUMNS}" if self.order else ""
+        return f"SELECT count(*), {dirty}{texts}{order} FROM {self._from} WHERE id BETWEEN ? AND ?"
 
     def _conditions(self) -> Iterator[str]:
         for column in self.table.columns:
@@ -123,8 +125,8 @@ class _Scan:
             yield f"{quoted(name)} IS NULL"
 
     def _judge(self, low: int, high: int) -> Judged:
-        rows, dirty, *texts = self.connection.execute(self.sql, (low, high)).fetchone()
-        return Judged(rows, dirty, texts)
+        rows, dirty, *rest = self.connection.execute(self.sql, (low, high)).fetchone()
+        return Judged(rows, dirty, rest[: len(self.texts)], rest[len(self.texts) :])
 
     def _dirty(self, low: int, high: int, judged: Judged) -> set[int]:
         dirty = set(map(int, judged.dirty.split(b","))) if judged.dirty else set()
@@ -152,46 +154,6 @@ class _Scan:
         return {row[0] for row in rows if not is_plain(_decoded(row[1]))}
 
 
-class _TurnOrder:
-    """Looks for calls whose turns are not in the order of their ids."""
-
-    SQL = (
-        "SELECT group_concat(CASE typeof(call_id) WHEN 'integer' THEN call_id ELSE 0 END), group_concat(coalesce("
-        "CAST(round(julianday(substr(created_at, 1, 19)) * 86400) AS INTEGER) * 1000000"
-        " + CAST(substr(created_at, 21) AS INTEGER), 0))"
-        f" FROM {OLD}.{TURNS.name} NOT INDEXED WHERE id BETWEEN ? AND ?"
-    )
-
-    def __init__(self, workspace: Workspace, connection: sqlite3.Connection) -> None:
-        self.workspace, self.connection = workspace, connection
-        self.latest = PerCall.for_file(connection)
-        self.odd: set[int] = set()
-
-    def look_at(self, low: int, high: int) -> None:
-        calls, stamps = self.connection.execute(self.SQL, (low, high)).fetchone()
-        latest, odd = self.latest.values, self.odd
-        for call, stamp in zip(map(int, calls.split(b",")), map(int, stamps.split(b",")), strict=True):
-            if stamp < latest[call]:
-                odd.add(call)
-            else:
-                latest[call] = stamp
-
-    def fix_odd_calls(self, source: SourceTable) -> None:
-        """Take all turns of calls with a turn out of order, or in need of care, into the workspace.
-
-        Turns are numbered while they are read; that is right only for calls all of whose turns are plain.
-        """
-        work = self.workspace.connection
-        work.execute("CREATE TABLE odd_calls (id INTEGER PRIMARY KEY)")
-        work.executemany("INSERT INTO odd_calls VALUES (?)", ((call,) for call in self.odd))
-        work.execute(f"INSERT OR IGNORE INTO odd_calls SELECT call_id FROM fixed_{TURNS.name}")
-        rows = self.workspace.source_rows(
-            source,
-            f"WHERE call_id IN (SELECT id FROM odd_calls) AND id NOT IN (SELECT id FROM touched_{TURNS.name})",
-        )
-        self.workspace.fix_all(TURNS, rows)
-
-
 def _decoded(raw: object) -> str:
     return raw.decode("latin-1") if isinstance(raw, bytes) else ""
 
@@ -214,15 +176,20 @@ def _is_choice(name: str, column: Column) -> str:
 
 
 def _is_plain_time(name: str, column: Column) -> str:
-    # substr, because a column declared DATETIME would have '1990' compared as a number.
-    second = f"datetime(substr({name}, 1, 19)) = substr({name}, 1, 19)"
+    # substr, because a column declared DATETIME would have '1990' compared as a number; BLOB, because the
+    # length of text ends at a NUL. `datetime` takes 31 days for any month and the hour 24, unless it has to add.
+    written = f"substr({name}, 1, 19)"
+    second = (
+        f"datetime({written}) = {written} AND substr({name}, 12, 2) < '24'"
+        f" AND (substr({name}, 9, 2) <= '28' OR datetime({written}, '+0 days') = {written})"
+    )
     by_python = column.name == "scheduled_time"  # see legacy.convert.spell_moment
     fraction = f"substr({name}, 20) GLOB '{SIX_DIGITS}'" + (
         "" if by_python else f" AND substr({name}, 20) <> '.000000'"
     )
     return (
         f"typeof({name}) = 'text' AND substr({name}, 1, 4) BETWEEN '{FIRST_YEAR}' AND '{LAST_YEAR}'"
-        f" AND CASE length({name}) WHEN 26 THEN {second} AND {fraction}"
+        f" AND CASE length(CAST({name} AS BLOB)) WHEN 26 THEN {second} AND {fraction}"
         f" WHEN 19 THEN {0 if by_python else second} ELSE 0 END"
     )
 
