@@ -9,6 +9,7 @@ from rich.table import Table
 
 from legacy.errors import MoveError
 from legacy.export.file import export
+from legacy.progress import Reporter
 
 
 class Command(BaseCommand):
@@ -19,13 +20,13 @@ class Command(BaseCommand):
         parser.add_argument("--force", action="store_true", help="replace an existing file")
 
     def handle(self, *args: Any, path: Path, force: bool, **options: Any) -> None:
+        console = Console(file=self.stdout._out, highlight=False, soft_wrap=True)  # type: ignore[arg-type]
         start = monotonic()
         try:
-            exported = export(path, force)
+            exported = export(path, Reporter(console), force)
         except MoveError as error:
             raise CommandError(str(error), returncode=error.exit_code) from error
         seconds = monotonic() - start
-        console = Console(file=self.stdout, highlight=False, soft_wrap=True)  # type: ignore[arg-type]
         console.print(_table(exported.rows))
         console.print(f"Wrote {path}: {path.stat().st_size / 1e6:,.1f} MB in {seconds:,.1f} s.", markup=False)
         for sentence in exported.sentences():
