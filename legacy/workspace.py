@@ -72,6 +72,7 @@ class Workspace:
             for prefix in ("touched", "known", "gone"):
                 self.connection.execute(f"CREATE TABLE {prefix}_{table.name} (id INTEGER PRIMARY KEY)")
             self.connection.execute(f"CREATE TABLE native_{table.name} (id INTEGER PRIMARY KEY, value TEXT)")
+        self.connection.execute("CREATE TABLE parents_of_conversation_history (id INTEGER PRIMARY KEY)")
         self.connection.execute("CREATE INDEX fixed_turns_by_call ON fixed_conversation_history (call_id)")
         self.connection.execute(
             "CREATE TABLE notes (table_name TEXT, row_id INTEGER, kind TEXT, column TEXT, original TEXT, reason TEXT)"
@@ -173,7 +174,10 @@ class Workspace:
         if fixed is None:
             return
         self.connection.execute(f"DELETE FROM fixed_{table.name} WHERE id = ?", (row_id,))
-        self.connection.execute("DELETE FROM notes WHERE table_name = ? AND row_id = ?", (table.name, row_id))
+        # A rejected row of the same id, as calls_backup may have, keeps its note.
+        self.connection.execute(
+            "DELETE FROM notes WHERE table_name = ? AND row_id = ? AND kind <> ?", (table.name, row_id, REJECTED)
+        )
         self._note(table, row_id, Note(REJECTED, None, fixed[0], reason))
 
     def reject_source(self, table: Table, row: Mapping[str, Any], reason: str) -> None:
