@@ -18,6 +18,7 @@ from legacy.turns import TurnNumbers
 from legacy.workspace import Workspace
 
 FIXED_ROWS = 1000
+LONG_TIME = 26  # characters of a time with microseconds
 ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"\t", b"\\t"))
 
 # Random, so that no text of a caller can hold them.
@@ -101,9 +102,10 @@ class MappedTable:
         if self.streamed is None:
             return Chunk(low, high, {column.name: [] for column in self.columns})
         names = [column.name for column in self.columns if column.name in self.streamed.columns]
-        joined = connection.execute(self._sql(names), (low, high)).fetchone()
-        split = [cells.split(SEPARATOR) if cells is not None else [] for cells in joined]
-        columns = dict(zip(names, split, strict=True))
+        joined = connection.execute(self._sql(connection, names, low, high), (low, high)).fetchone()
+        columns = {
+            name: _cells(self.table.column(name), cells) for name, cells in zip(names, joined, strict=True)
+        }
         for column in self.columns:
             if column.name not in columns:
                 constant = self.table.constants.get(column.name)
@@ -114,13 +116,14 @@ class MappedTable:
             columns["turn"] = numbers.of(columns["call_id"])
         return Chunk(low, high, columns)
 
-    def _sql(self, names: list[str]) -> str:
+    def _sql(self, connection: sqlite3.Connection, names: list[str], low: int, high: int) -> str:
         null, separator = f"'{NULL.decode()}'", f"'{SEPARATOR.decode()}'"
-        cells = ", ".join(
-            f"group_concat(coalesce({_cell(self.table.column(name))}, {null}), {separator})" for name in names
-        )
-        untouched = f"id NOT IN (SELECT id FROM touched_{self.table.name})"
-        return f"SELECT {cells} FROM {OLD}.{quoted(self.table.name)} NOT INDEXED WHERE id BETWEEN ? AND ? AND {untouched}"
+        cells = ", ".join(f"group_concat(coalesce({quoted(name)}, {null}), {separator})" for name in names)
+        touched = f"SELECT id FROM touched_{self.table.name}"
+        query = f"SELECT {cells} FROM {OLD}.{quoted(self.table.name)} NOT INDEXED WHERE id BETWEEN ? AND ?"
+        if connection.execute(f"{touched} WHERE id BETWEEN ? AND ? LIMIT 1", (low, high)).fetchone() is None:
+            return query
+        return f"{query} AND id NOT IN ({touched})"
 
     def _add_fixed(self, connection: sqlite3.Connection, chunk: Chunk) -> bool:
         """Append the rows of the workspace; tell whether there were any."""
@@ -162,8 +165,20 @@ def _cell(column: Column) -> str:
     if column.kind is Kind.CHOICE:
         return f"lower({name})"
     if column.kind is Kind.TIME:
-        return f"CASE length({name}) WHEN 26 THEN rtrim(rtrim({name}, '0'), '.') ELSE {name} END"
+        return f"CASE length({name}) WHEN {LONG_TIME} THEN rtrim(rtrim({name}, '0'), '.') ELSE {name} END"
     return name
+
+
+def _cells(column: Column, joined: bytes | None) -> list[bytes]:
+    """Split a column of plain cells and write them as PostgreSQL prints them: `_cell` for many at a time."""
+    if joined is None:
+        return []
+    if column.kind is Kind.CHOICE:
+        joined = joined.lower()  # tokens are lower case
+    cells = joined.split(SEPARATOR)
+    if column.kind is Kind.TIME and b"." in joined:
+        cells = [cell.rstrip(b"0").rstrip(b".") if len(cell) == LONG_TIME else cell for cell in cells]
+    return cells
 
 
 def _encode(cell: object) -> bytes:

@@ -176,21 +176,22 @@ def _is_choice(name: str, column: Column) -> str:
 
 
 def _is_plain_time(name: str, column: Column) -> str:
-    # substr, because a column declared DATETIME would have '1990' compared as a number; BLOB, because the
-    # length of text ends at a NUL. `datetime` takes 31 days for any month and the hour 24, unless it has to add.
-    written = f"substr({name}, 1, 19)"
-    second = (
-        f"datetime({written}) = {written} AND substr({name}, 12, 2) < '24'"
-        f" AND (substr({name}, 9, 2) <= '28' OR datetime({written}, '+0 days') = {written})"
-    )
-    by_python = column.name == "scheduled_time"  # see legacy.convert.spell_moment
-    fraction = f"substr({name}, 20) GLOB '{SIX_DIGITS}'" + (
-        "" if by_python else f" AND substr({name}, 20) <> '.000000'"
-    )
+    """Accept what `legacy.convert.spell_moment` writes.
+
+    `+` takes a column's affinity away: one declared DATETIME would have '1990' compared as a number. '+0 days'
+    makes SQLite work out the date: without it `datetime` takes 30 February as it stands. A blob has its length
+    in bytes, where text seems to end at a NUL.
+    """
+    second = f"substr({name}, 1, 19)"
+    fraction = f"substr({name}, 20) GLOB '{SIX_DIGITS}'"
+    long = f"length(CAST({name} AS BLOB)) = 26 AND {fraction} AND datetime({second}, '+0 days') = {second}"
+    if column.name == "scheduled_time":
+        plain = long
+    else:
+        long = f"{long} AND substr({name}, 20) <> '.000000'"
+        plain = f"CASE WHEN datetime({name}, '+0 days') = +{name} THEN 1 ELSE {long} END"
     return (
-        f"typeof({name}) = 'text' AND substr({name}, 1, 4) BETWEEN '{FIRST_YEAR}' AND '{LAST_YEAR}'"
-        f" AND CASE length(CAST({name} AS BLOB)) WHEN 26 THEN {second} AND {fraction}"
-        f" WHEN 19 THEN {0 if by_python else second} ELSE 0 END"
+        f"typeof({name}) = 'text' AND +{name} >= '{FIRST_YEAR}' AND +{name} < '{LAST_YEAR + 1}' AND {plain}"
     )
 
 

@@ -20,6 +20,7 @@ SESSION = (
     "SET LOCAL timezone = 'UTC'",
     "SET LOCAL datestyle = 'ISO'",
     "SET LOCAL maintenance_work_mem = '256MB'",
+    "SET LOCAL work_mem = '64MB'",
     # The server notices within seconds that a killed import is gone, and lets go of its locks.
     "SET LOCAL client_connection_check_interval = '2s'",
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, MutableSequence
+from collections.abc import Iterable, Iterator, MutableSequence
 
-from legacy.layout import OLD
+from legacy.layout import OLD, SourceTable
 from legacy.tables import TURNS
+from legacy.workspace import Workspace
 
 DENSE_UP_TO = 16_000_000  # eight bytes a call: memory is bounded, and files with such ids are far larger
 FEW = tuple(b"%d" % number for number in range(4096))
@@ -29,6 +30,11 @@ class PerCall:
         ).fetchone()
         return cls(high if low is not None and low >= 0 and high <= DENSE_UP_TO else None)
 
+    def used(self) -> Iterator[int]:
+        """Yield the calls whose integer is not zero."""
+        pairs = self.values.items() if isinstance(self.values, defaultdict) else enumerate(self.values)
+        return (call for call, value in pairs if value)
+
 
 class TurnNumbers:
     """Numbers plain turns 1, 2, 3 per call, as they pass in the order of their ids."""
@@ -43,3 +49,49 @@ class TurnNumbers:
             counts[call] = number = counts[call] + 1
             numbers.append(FEW[number] if number < len(FEW) else b"%d" % number)
         return numbers
+
+
+class TurnOrder:
+    """Looks for calls whose turns are not in the order of their ids, chunk by chunk."""
+
+    COLUMNS = (
+        "group_concat(CASE typeof(call_id) WHEN 'integer' THEN call_id ELSE 0 END), group_concat(coalesce("
+        "CAST(round(julianday(substr(created_at, 1, 19)) * 86400) AS INTEGER) * 1000000"
+        " + CAST(substr(created_at, 21) AS INTEGER), 0))"
+    )
+
+    def __init__(self, workspace: Workspace, connection: sqlite3.Connection) -> None:
+        self.workspace = workspace
+        self.latest = PerCall.for_file(connection)
+        self.odd: set[int] = set()
+
+    def look_at(self, calls: bytes, times: bytes) -> None:
+        """Look at the calls and times (microseconds) of a chunk of turns, both in the order of the ids."""
+        latest, odd = self.latest.values, self.odd
+        for call, time in zip(map(int, calls.split(b",")), map(int, times.split(b",")), strict=True):
+            if time < latest[call]:
+                odd.add(call)
+            else:
+                latest[call] = time
+
+    def fix_odd_calls(self, source: SourceTable) -> None:
+        """Take all turns of calls with a turn out of order, or in need of care, into the workspace.
+
+        Turns are numbered while they are read; that is right only for calls all of whose turns are plain.
+        """
+        work = self.workspace.connection
+        work.execute("CREATE TABLE odd_calls (id INTEGER PRIMARY KEY)")
+        work.executemany("INSERT INTO odd_calls VALUES (?)", ((call,) for call in self.odd))
+        work.execute(f"INSERT OR IGNORE INTO odd_calls SELECT call_id FROM fixed_{TURNS.name}")
+        rows = self.workspace.source_rows(
+            source,
+            f"WHERE call_id IN (SELECT id FROM odd_calls) AND id NOT IN (SELECT id FROM touched_{TURNS.name})",
+        )
+        self.workspace.fix_all(TURNS, rows)
+
+    def store_calls(self) -> None:
+        """Store which calls have turns, so that orphans are found without a look at every turn."""
+        self.workspace.connection.executemany(
+            f"INSERT OR IGNORE INTO parents_of_{TURNS.name} VALUES (?)",
+            ((call,) for call in self.latest.used()),
+        )
