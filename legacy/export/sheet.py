@@ -38,7 +38,7 @@ COPY_TYPES = {
 # What a noted original is, as far as SQLite might store it as something else than it was.
 FORM = r"""CASE jsonb_typeof(n.original)
     WHEN 'string' THEN
-        CASE WHEN n.original #>> '{}' ~ '^\s*[-+]?\.?[0-9][-+.0-9eE]*\s*$'
+        CASE WHEN n.original #>> '{}' ~ '^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$'
         THEN 'number in text' ELSE 'text' END
     WHEN 'number' THEN CASE WHEN strpos(n.original::text, '.') > 0 THEN 'real' ELSE 'integer' END
     WHEN 'object' THEN CASE WHEN n.original ? 'real' THEN 'real' ELSE 'text' END
