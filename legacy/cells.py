@@ -27,6 +27,7 @@ OLD_OUTCOMES = {
 }
 FLAGS = {"1": True, "true": True, "t": True, "yes": True, "0": False, "false": False, "f": False, "no": False}
 EPOCH_IN_TEXT = re.compile(r"[0-9]{9,}(\.[0-9]*)?")  # fromisoformat would read 1762092191250 as a day of 1762
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
 OFFSET_WITHOUT_COLON = re.compile(r"([+-]\d\d)(\d\d)?$")
 
 Converted = tuple[Any, str | None]
@@ -64,6 +65,8 @@ def number(value: Any) -> Converted:
 def real(value: Any) -> Converted:
     """Return a float."""
     found, reason = number(value)
+    if found is not None and found != float(found):
+        reason = reason or "more digits than a float holds"
     return (None if found is None else float(found) + 0.0), reason  # adding 0.0 turns -0.0 into 0.0
 
 
@@ -177,7 +180,7 @@ def _from_text(written: str, zone: tzinfo) -> datetime:
 
 def _from_odd_text(written: str, zone: tzinfo) -> datetime:
     try:
-        return _from_epoch(float(written))
+        return _from_epoch(_float(written))
     except ValueError:
         pass
     spelled = OFFSET_WITHOUT_COLON.sub(lambda m: f"{m[1]}:{m[2] or '00'}", written.replace(" +", "+"))
@@ -191,7 +194,7 @@ def _from_odd_text(written: str, zone: tzinfo) -> datetime:
 def _number_in_text(value: str | bytes) -> Converted:
     found, _ = text(value)
     try:
-        parsed = float((found or "").strip())
+        parsed = _float((found or "").strip())
     except ValueError:
         raise Unreadable("not a number" if found else "empty") from None
     return number(int(parsed) if parsed.is_integer() else parsed)[0], "was text, not a number"
@@ -201,10 +204,13 @@ def _signed_number(value: str | bytes) -> int | float:
     found, _ = text(value)
     written = (found or "").strip()
     try:
-        return int(written)
-    except ValueError:
-        pass
-    try:
-        return float(written)
+        return int(written) if WHOLE_NUMBER.fullmatch(written) else _float(written)
     except ValueError:
         raise Unreadable("not a number" if written else "empty") from None
+
+
+def _float(written: str) -> float:
+    """Return the number; Python would also read `1_000` and digits of other scripts."""
+    if "_" in written or not written.isascii():
+        raise ValueError(written)
+    return float(written)

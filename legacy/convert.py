@@ -249,7 +249,7 @@ def hide_key(key: Any) -> HiddenKey:
     text = key.decode("utf-8", "surrogateescape") if isinstance(key, bytes) else str(key)
     hidden = HiddenKey(digest_of(text))
     shown = text[: min(SHOWN_CHARACTERS, len(text) // 3)]
-    hidden.prefix = shown.encode("ascii", "replace").decode().replace("\0", "?")
+    hidden.prefix = "".join(c if c.isascii() and c.isprintable() else "?" for c in shown)
     return hidden
 
 
