@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, cast
 
 import psycopg
@@ -15,7 +18,7 @@ from django.db import DatabaseError, connection, transaction
 
 from legacy import backup, history, snapshot
 from legacy.convert import Context
-from legacy.errors import MoveError, Stopped, VerificationFailed
+from legacy.errors import MoveError, Stopped, UnusableSource, VerificationFailed
 from legacy.load import fill
 from legacy.mapped import MappedTable
 from legacy.merge import KEEP, STOP, Merge, Merged, delete_missing, stop_on_conflicts
@@ -27,6 +30,7 @@ from legacy.scan import Bounds, scan
 from legacy.tables import TABLES, Table
 from legacy.target import (
     IMPORT_LOCK,
+    LOCK_SECONDS,
     Connection,
     is_empty,
     prepare_session,
@@ -38,6 +42,7 @@ from legacy.workspace import Workspace, open_workspace
 
 ALL_TABLES = frozenset(table.name for table in TABLES)
 NAMED_FINDINGS = 5
+OTHER_IMPORT_SECONDS = 10  # after a killed import the server needs some to let go of its locks
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ class _Import:
                 self._check_rejected()
                 counts = self._load(database, mapping, fresh)
                 self._verify(database, mapping, counts, fresh)
-                raise_sequences(database)
+                if not self.options.dry_run:  # sequences do not roll back
+                    raise_sequences(database)
                 self.report.seconds = time.monotonic() - self.started
                 self.report.notes = table_notes(workspace, self.merges.values())
                 store_run(database, workspace, self)
@@ -100,7 +106,7 @@ class _Import:
     def _describe(self, workspace: Workspace, database: Connection) -> None:
         layout = workspace.layout
         self.report.source = {
-            "path": str(self.path),
+            "path": os.fsencode(self.path).decode("utf-8", "replace"),
             "bytes": self.path.stat().st_size,
             "tables": {name: table.rows for name, table in layout.tables.items()},
             "unknown_tables": layout.unknown_tables,
@@ -233,12 +239,26 @@ def transaction_of_import(roll_back: bool, exclusive: bool = True) -> Iterator[C
                 transaction.set_rollback(True)
     except (DatabaseError, psycopg.Error) as error:
         raise MoveError(f"{_sentence(error)} Nothing was imported.") from error
+    except (sqlite3.Error, OSError) as error:
+        raise _of_files(error) from error
+
+
+def _of_files(error: sqlite3.Error | OSError) -> MoveError:
+    if isinstance(error, OSError) or any(word in str(error) for word in snapshot.CANNOT_WRITE):
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return MoveError(
+            f"The scratch files in {gettempdir()} cannot be written: {reason}. Nothing was imported."
+        )
+    return UnusableSource(f"The file is damaged: {error}.")
 
 
 def _take_locks(database: Connection) -> None:
-    row = database.execute("SELECT pg_try_advisory_xact_lock(%s)", (IMPORT_LOCK,)).fetchone()
-    if not (row and row[0]):
-        raise MoveError("Another import is running; let it finish, then try again.")
+    database.execute(f"SET LOCAL lock_timeout = '{OTHER_IMPORT_SECONDS}s'".encode())
+    try:
+        database.execute("SELECT pg_advisory_xact_lock(%s)", (IMPORT_LOCK,))
+    except psycopg.errors.LockNotAvailable:
+        raise MoveError("Another import is running; let it finish, then try again.") from None
+    database.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'".encode())
     names = ", ".join(f'"{table.name}"' for table in TABLES)
     # Others may read meanwhile; what they would write could not be told from what the import does.
     database.execute(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE".encode())

@@ -13,6 +13,7 @@ from pathlib import Path
 from legacy.errors import MoveError, UnusableSource
 
 HEADER = b"SQLite format 3\0"
+IN_WAL_MODE = b"\2\2"
 BUSY_SECONDS = 5
 NEEDS_WRITING = ("unable to open", "readonly")
 CANNOT_WRITE = ("full", "unable to open", "disk I/O", "readonly")
@@ -66,6 +67,12 @@ def open_copy(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(_uri(path, "mode=ro&immutable=1"), uri=True, check_same_thread=False)
 
 
+def encoding_of(copy: Path) -> str:
+    """Return the encoding of the texts in a copy."""
+    with closing(open_copy(copy)) as connection:
+        return str(connection.execute("PRAGMA encoding").fetchone()[0])
+
+
 def _uri(path: Path, options: str) -> str:
     return f"{path.absolute().as_uri()}?{options}"
 
@@ -76,7 +83,7 @@ def _open_source(path: Path) -> Iterator[sqlite3.Connection]:
 
     Reading a WAL needs a `-shm` file beside the database, and a journal left by a crash has to be rolled back.
     """
-    with closing(sqlite3.connect(_uri(path, "mode=ro"), uri=True, timeout=BUSY_SECONDS)) as source:
+    with closing(sqlite3.connect(_uri(path, _mode(path)), uri=True, timeout=BUSY_SECONDS)) as source:
         try:
             _hold_for_reading(source)
         except sqlite3.DatabaseError as error:
@@ -96,6 +103,16 @@ def _open_source(path: Path) -> Iterator[sqlite3.Connection]:
             except sqlite3.DatabaseError as error:
                 raise UnusableSource(_sentence(path, error)) from None
             yield source
+
+
+def _mode(path: Path) -> str:
+    """Return `mode=rw` for a file in WAL mode that nobody has open.
+
+    SQLite makes `-wal` and `-shm` for any reader of such a file; only one that may write removes them again.
+    """
+    with path.open("rb") as file:
+        is_wal = file.read(20)[18:] == IN_WAL_MODE
+    return "mode=rw" if is_wal and not path.with_name(path.name + "-wal").exists() else "mode=ro"
 
 
 def _hold_for_reading(source: sqlite3.Connection) -> None:

@@ -1,6 +1,9 @@
 """Legacy files for tests."""
 
 import sqlite3
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -57,3 +60,19 @@ def built(tmp_path: Path) -> Path:
     path = tmp_path / "built.db"
     build(path, leads=20)
     return path
+
+
+@pytest.fixture
+def tiny_disk() -> Iterator[Path]:
+    """A disk of 64 KB, open to all."""
+    folder = tempfile.mkdtemp(prefix="scheduler-disk-")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", folder], capture_output=True, check=False
+    )
+    try:
+        if mounted.returncode:
+            pytest.skip("only root may mount a disk to fill")
+        yield Path(folder)
+        subprocess.run(["umount", "-l", folder], check=True)
+    finally:
+        Path(folder).rmdir()

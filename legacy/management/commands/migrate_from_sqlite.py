@@ -57,8 +57,15 @@ class Command(BaseCommand):
         report = run_import(options["path"], chosen, Reporter(console))
         report.print(console)
         if options["report"]:
-            write_json(options["report"], report.as_json())
+            self._write_report(options["report"], report)
         return report
+
+    def _write_report(self, path: Path, report: Report) -> None:
+        try:
+            write_json(path, report.as_json())
+        except MoveError as error:
+            # No failure: the rows are in, and the exit code has to say so.
+            self.stderr.write(f"{error} The same figures stand in the admin under Imports.")
 
     def _ask(self, options: dict[str, Any]) -> None:
         if options["no_input"] or options["dry_run"] or not sys.stdin.isatty():
@@ -103,5 +110,11 @@ def _tables(names: str | None) -> frozenset[str]:
 
 
 def _check_writable(path: Path) -> None:
-    if path.is_dir() or not path.parent.is_dir():
-        raise UnusableSource(f"--report: {path} cannot be written.")
+    existed = path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise UnusableSource(f"--report: {path} cannot be written: {error.strerror}.") from None
