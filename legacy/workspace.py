@@ -1,7 +1,7 @@
 """Scratch SQLite database beside the snapshot: the rows that need care, in their new form.
 
-Rows that need no care are never copied here; they are read from the snapshot as they are. A row that is repaired
-stands in `fixed_<table>`, a rejected one in neither; the ids of both stand in `touched_<table>`.
+Rows that need no care are never copied here; they are read from the snapshot as they are. A row that is
+repaired stands in `fixed_<table>`, a rejected one in neither; the ids of both stand in `touched_<table>`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from legacy.convert import (
     hide_key,
 )
 from legacy.layout import OLD, Layout, SourceTable, inspect, quoted
+from legacy.snapshot import open_copy
 from legacy.tables import BY_NAME, TABLES, Kind, Table
 from legacy.values import dump, load_row, read_text
 
@@ -41,6 +42,7 @@ class Workspace:
     def __init__(self, folder: Path, snapshot: Path, context: Context) -> None:
         self.folder, self.snapshot, self.context = folder, snapshot, context
         self.file = folder / "work.db"
+        self.encoding = _encoding_of(snapshot)
         self.connection = self.connect()
         self.layout: Layout = inspect(self.connection)
         self.skipped_backup_rows = 0
@@ -55,6 +57,7 @@ class Workspace:
             self.file if scratch else ":memory:", isolation_level=None, check_same_thread=False, uri=True
         )
         connection.text_factory = read_text
+        connection.execute(f"PRAGMA encoding = '{self.encoding}'")  # else the snapshot could not be attached
         connection.execute("PRAGMA temp_store=file")  # memory stays flat however much has to be sorted
         connection.execute("PRAGMA cache_size=-16384")
         uri = self.snapshot.absolute().as_uri() + "?mode=ro&immutable=1"
@@ -67,15 +70,16 @@ class Workspace:
         for table in TABLES:
             columns = ", ".join(_definition(table, name) for name in table.column_names)
             self.connection.execute(f"CREATE TABLE fixed_{table.name} ({columns}, source_row TEXT)")
-            # For legacy.history: ids that PostgreSQL has and the file need not have, ids that were deleted there,
-            # and unique values of rows that were made there.
+            # For legacy.history: ids that PostgreSQL has and the file need not have, ids that were deleted
+            # there, and unique values of rows that were made there.
             for prefix in ("touched", "known", "gone"):
                 self.connection.execute(f"CREATE TABLE {prefix}_{table.name} (id INTEGER PRIMARY KEY)")
             self.connection.execute(f"CREATE TABLE native_{table.name} (id INTEGER PRIMARY KEY, value TEXT)")
         self.connection.execute("CREATE TABLE parents_of_conversation_history (id INTEGER PRIMARY KEY)")
         self.connection.execute("CREATE INDEX fixed_turns_by_call ON fixed_conversation_history (call_id)")
         self.connection.execute(
-            "CREATE TABLE notes (table_name TEXT, row_id INTEGER, kind TEXT, column TEXT, original TEXT, reason TEXT)"
+            "CREATE TABLE notes"
+            " (table_name TEXT, row_id INTEGER, kind TEXT, column TEXT, original TEXT, reason TEXT)"
         )
         self.connection.execute("CREATE INDEX notes_by_row ON notes (table_name, row_id)")
         self.connection.execute("BEGIN")
@@ -176,7 +180,8 @@ class Workspace:
         self.connection.execute(f"DELETE FROM fixed_{table.name} WHERE id = ?", (row_id,))
         # A rejected row of the same id, as calls_backup may have, keeps its note.
         self.connection.execute(
-            "DELETE FROM notes WHERE table_name = ? AND row_id = ? AND kind <> ?", (table.name, row_id, REJECTED)
+            "DELETE FROM notes WHERE table_name = ? AND row_id = ? AND kind <> ?",
+            (table.name, row_id, REJECTED),
         )
         self._note(table, row_id, Note(REJECTED, None, fixed[0], reason))
 
@@ -243,6 +248,11 @@ def _definition(table: Table, name: str) -> str:
         table.column(name).kind, "INTEGER" if name in ("turn", "duplicate_of_id") else "TEXT"
     )
     return f"{quoted(name)} {storage}{' PRIMARY KEY' if name == 'id' else ''}"
+
+
+def _encoding_of(snapshot: Path) -> str:
+    with closing(open_copy(snapshot)) as connection:
+        return str(connection.execute("PRAGMA encoding").fetchone()[0])
 
 
 @contextmanager

@@ -125,7 +125,8 @@ def _declared(table: str, column: str, layout: str) -> str:
         return f"{'ID' if layout == UPPER else 'id'} INTEGER PRIMARY KEY{' DESC' * (layout == DESCENDING)}"
     known = columns(table, NEWEST) if table in BY_NAME else ()
     types = {piece.column: piece.sql.split()[1] for piece in known}
-    return f"{quoted(column.upper() if layout == UPPER else column)} {types.get(column, '')}"
+    shown = column.upper() if layout == UPPER and column.isascii() else column
+    return f"{quoted(shown)} {types.get(column, '')}"
 
 
 def run(path: Path, **options: Any) -> Report:
