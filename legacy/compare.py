@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from legacy.load import read_ahead
+from legacy.ahead import read_ahead
 from legacy.mapped import NULL, Chunk, MappedTable
 from legacy.scan import MOST_ROWS
 from legacy.tables import Column, Kind

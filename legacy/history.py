@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from legacy.convert import FROM_SNAPSHOT, Context
-from legacy.tables import TABLES, Table
+from legacy.tables import CALLS, LEADS, PARTNERS, TABLES, Table
 from legacy.target import Connection
 from legacy.workspace import Workspace
 
 BATCH = 5000
+PARENTS = (PARTNERS, LEADS, CALLS)
 UNIQUE = {
     "partners": "name",
     "leads": "phone",
@@ -38,13 +39,19 @@ def recall(connection: Connection, workspace: Workspace, selected: frozenset[str
     for table in TABLES:
         imported = IMPORTED.format(table=table.name)
         if table.name in selected:
-            known = CORRECTED.format(table=table.name)
-            gone = f'SELECT id FROM ({imported}) i WHERE NOT EXISTS (SELECT 1 FROM "{table.name}" t WHERE t.id = i.id)'
-            _put(workspace, f"gone_{table.name}", _stream(connection, gone))
             _put(workspace, f"native_{table.name}", _stream(connection, _natives(table, imported)))
+    for table in PARENTS:
+        if table.name in selected:
+            _put(workspace, f"known_{table.name}", _stream(connection, CORRECTED.format(table=table.name)))
+            _put(workspace, f"gone_{table.name}", _stream(connection, _gone(table)))
         else:
-            known = f'SELECT id FROM "{table.name}"'
-        _put(workspace, f"known_{table.name}", _stream(connection, known))
+            _put(workspace, f"known_{table.name}", _stream(connection, f'SELECT id FROM "{table.name}"'))
+
+
+def _gone(table: Table) -> str:
+    imported = IMPORTED.format(table=table.name)
+    here = f'SELECT 1 FROM "{table.name}" t WHERE t.id = i.id'
+    return f"SELECT id FROM ({imported}) i WHERE NOT EXISTS ({here})"
 
 
 def _natives(table: Table, imported: str) -> str:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from queue import Queue
-from threading import Event, Thread
-from typing import TypeVar
 
+from legacy.ahead import read_ahead
 from legacy.mapped import NULL, Chunk, MappedTable
 from legacy.rebuild import bare_tables, may_rebuild
 from legacy.tables import IMPORTED_HOST, MEETINGS, PARTNERS, Table
 from legacy.target import Connection
 
-READ_AHEAD = 3  # chunks: SQLite reads and PostgreSQL writes at the same time
 KEY_COLUMNS = ("partner_id", "prefix", "digest", "is_legacy")
-
-Item = TypeVar("Item")
 
 
 def fill(
@@ -85,37 +80,3 @@ def copy_keys(connection: Connection, rows: Iterable[bytes]) -> None:
     ) as copy:
         for row in rows:
             copy.write(row)
-
-
-def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the items of an iterable that a thread runs through ahead of the caller."""
-    queue: Queue[tuple[bool, object]] = Queue(READ_AHEAD)
-    closed = Event()
-
-    def run() -> None:
-        try:
-            for item in items:
-                if closed.is_set():
-                    return
-                queue.put((True, item))
-            queue.put((False, None))
-        except BaseException as error:
-            queue.put((False, error))
-
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        while (entry := queue.get())[0]:
-            yield entry[1]  # type: ignore[misc]
-        if isinstance(entry[1], BaseException):
-            raise entry[1]
-    finally:
-        closed.set()
-        while thread.is_alive():
-            _drain(queue)
-            thread.join(0.01)
-
-
-def _drain(queue: Queue[tuple[bool, object]]) -> None:
-    while not queue.empty():
-        queue.get_nowait()

@@ -6,11 +6,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.core.management.base import OutputWrapper
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 LINE_EVERY_SECONDS = 5.0
+PIPE_WIDTH = 120
+
+
+def console_on(stream: OutputWrapper) -> Console:
+    """Return a console that writes to a command's output; in a file or a pipe no line is cut short."""
+    terminal = stream.isatty()
+    return Console(file=stream._out, soft_wrap=True, highlight=False, width=None if terminal else PIPE_WIDTH)  # type: ignore[attr-defined]
 
 
 class _Speed(ProgressColumn):

@@ -95,11 +95,11 @@ class Report:
 
 
 def _counts_table(tables: Mapping[str, TableCounts]) -> RichTable:
-    shown = RichTable(box=None, pad_edge=False)
+    shown = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     shown.add_column("table", no_wrap=True, min_width=max(map(len, tables)))
     names = list(asdict(TableCounts()))
     for name in names:
-        shown.add_column(name, justify="right")
+        shown.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for table, counts in tables.items():
         shown.add_row(table, *(f"{value:,}" for value in asdict(counts).values()))
     return shown

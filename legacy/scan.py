@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC
 from typing import NamedTuple
 
+from legacy.ahead import read_ahead
 from legacy.cells import FIRST_YEAR, LAST_YEAR
 from legacy.layout import OLD, SourceTable, quoted
 from legacy.phones import is_plain
@@ -68,9 +69,9 @@ class _Scan:
 
     def run(self, progress: Callable[[int], None]) -> Bounds:
         bounds: Bounds = []
-        for low, high, judged in self._chunks():
+        for low, high, judged, dirty in read_ahead(self._chunks()):
             bounds.append((low, high))
-            self.workspace.adopt(self.table, self._dirty(low, high, judged))
+            self.workspace.adopt(self.table, dirty)
             if self.order is not None:
                 self.order.look_at(*judged.order)
             progress(judged.rows)
@@ -80,7 +81,7 @@ class _Scan:
         self.connection.close()
         return bounds
 
-    def _chunks(self) -> Iterator[tuple[int, int, Judged]]:
+    def _chunks(self) -> Iterator[tuple[int, int, Judged, set[int]]]:
         """Yield chunks of about CHUNK_BYTES of text, so that memory stays flat for long rows too."""
         low, limit = LOWEST_ID, FEWEST_ROWS
         while low <= HIGHEST_ID:
@@ -88,7 +89,7 @@ class _Scan:
             if high is None:
                 return
             judged = self._judge(low, high)
-            yield low, high, judged
+            yield low, high, judged, self._dirty(low, high, judged)
             size = sum(len(text or b"") for text in judged.texts) + 1
             limit = max(FEWEST_ROWS, min(limit * 4, MOST_ROWS, judged.rows * CHUNK_BYTES // size))
             low = high + 1

@@ -4,12 +4,11 @@ from time import monotonic
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
 from rich.table import Table
 
 from legacy.errors import MoveError
 from legacy.export.file import export
-from legacy.progress import Reporter
+from legacy.progress import Reporter, console_on
 
 
 class Command(BaseCommand):
@@ -20,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--force", action="store_true", help="replace an existing file")
 
     def handle(self, *args: Any, path: Path, force: bool, **options: Any) -> None:
-        console = Console(file=self.stdout._out, highlight=False, soft_wrap=True)  # type: ignore[arg-type]
+        console = console_on(self.stdout)
         start = monotonic()
         try:
             exported = export(path, Reporter(console), force)

@@ -9,12 +9,11 @@ from zoneinfo import ZoneInfo
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
-from rich.console import Console
 
 from legacy.errors import MoveError, UnusableSource
 from legacy.merge import KEEP, STOP, TAKE
 from legacy.pipeline import ALL_TABLES, Options, run_import
-from legacy.progress import Reporter
+from legacy.progress import Reporter, console_on
 from legacy.report import Report, write_json
 
 DONE_WITH_REJECTED_ROWS = 3
@@ -49,7 +48,7 @@ class Command(BaseCommand):
             raise CommandError(sentence, returncode=DONE_WITH_REJECTED_ROWS)
 
     def _run(self, options: dict[str, Any]) -> Report:
-        console = Console(file=self.stdout._out, soft_wrap=True)  # type: ignore[attr-defined]
+        console = console_on(self.stdout)
         chosen = _options(options)
         if options["report"]:
             _check_writable(options["report"])

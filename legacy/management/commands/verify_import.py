@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
 
 from legacy.check import LISTED, check_import
 from legacy.errors import MoveError, VerificationFailed
-from legacy.progress import Reporter
+from legacy.progress import Reporter, console_on
 from legacy.report import write_json
 
 
@@ -31,7 +30,7 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=error.exit_code) from error
 
     def _run(self, options: dict[str, Any]) -> None:
-        console = Console(file=self.stdout._out, soft_wrap=True)  # type: ignore[attr-defined]
+        console = console_on(self.stdout)
         with tempfile.TemporaryDirectory(prefix="verify-import-") as folder:
             checked = check_import(options["path"], Path(folder), options["allow_new"], Reporter(console))
         for finding in checked.findings[:LISTED]:
