@@ -58,7 +58,8 @@ class ImportRowNote(models.Model):
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind__in=["rejected", "repaired", "conflict", "spelling"]), name="import_row_notes_kind_known"
+                condition=Q(kind__in=["rejected", "repaired", "conflict", "spelling"]),
+                name="import_row_notes_kind_known",
             ),
         ]
         indexes = [
