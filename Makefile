@@ -41,7 +41,7 @@ lint: setup
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: setup
-	$(BIN)/python -m pytest -m bench -s
+	$(BIN)/python -m benchmarks.import_speed
 
 # The servers go first: they must not run without their files, which as root may live outside the project.
 clean:
