@@ -15,6 +15,7 @@ from legacy.errors import MoveError, UnusableSource
 HEADER = b"SQLite format 3\0"
 IN_WAL_MODE = b"\2\2"
 BUSY_SECONDS = 5
+DEFINED = {"table", "index", "view", "trigger"}
 NEEDS_WRITING = ("unable to open", "readonly")
 CANNOT_WRITE = ("full", "unable to open", "disk I/O", "readonly")
 
@@ -53,6 +54,8 @@ def take_snapshot(path: Path, target: Path | None = None) -> Path:
             _copy(path, source, partial)
         _check_structure(path, partial)
         os.replace(partial, target)
+    except UnicodeDecodeError:  # SQLite quotes the definition of a table in its message
+        raise UnusableSource(f"{path} is damaged: its tables are not defined in readable text.") from None
     except OSError as error:
         raise MoveError(f"{target} cannot be written: {error.strerror}.") from None
     finally:
@@ -65,12 +68,6 @@ def take_snapshot(path: Path, target: Path | None = None) -> Path:
 def open_copy(path: Path) -> sqlite3.Connection:
     """Open a file that nobody writes to, read-only and without locks or side files."""
     return sqlite3.connect(_uri(path, "mode=ro&immutable=1"), uri=True, check_same_thread=False)
-
-
-def encoding_of(copy: Path) -> str:
-    """Return the encoding of the texts in a copy."""
-    with closing(open_copy(copy)) as connection:
-        return str(connection.execute("PRAGMA encoding").fetchone()[0])
 
 
 def _uri(path: Path, options: str) -> str:
@@ -140,8 +137,12 @@ def _check_structure(path: Path, copy: Path) -> None:
     with closing(open_copy(copy)) as connection:
         try:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            definitions = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
         except sqlite3.DatabaseError as error:
             raise UnusableSource(_sentence(path, error)) from None
+    # SQLite itself does not mind; a table under another type would be overlooked.
+    if not {kind for kind, *_ in definitions} <= DEFINED:
+        raise UnusableSource(f"{path} is damaged: it defines something that is no table.")
     if isinstance(found, bytes):
         found = found.decode("utf-8", "replace")
     if found != "ok":
