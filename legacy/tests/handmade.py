@@ -91,14 +91,15 @@ def write(path: Path, tables: Tables, layout: str = KEYED) -> Path:
     """Write a legacy file; a table has the columns of its first row, or all when it has no row."""
     with closing(sqlite3.connect(path)) as file, file:
         for name, rows in tables.items():
-            add_table(file, name, rows, layout)
+            create_table(file, name, list(rows[0]) if rows else [], layout)
+            insert(file, name, rows)
     return path
 
 
-def add_table(file: sqlite3.Connection, name: str, rows: list[Row], layout: str = KEYED) -> None:
-    names = list(rows[0]) if rows else list(COLUMNS[NEWEST].get(name, ("id",)))
+def create_table(file: sqlite3.Connection, name: str, names: list[str], layout: str = KEYED) -> None:
+    """Create a table of these columns, or of all that the newest revision has."""
+    names = names or list(COLUMNS[NEWEST].get(name, ("id",)))
     file.execute(_create(name, names, layout if name in BY_NAME else BARE))
-    insert(file, name, rows)
 
 
 def insert(file: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
@@ -129,9 +130,13 @@ def _declared(table: str, column: str, layout: str) -> str:
     return f"{quoted(shown)} {types.get(column, '')}"
 
 
+def quiet() -> Reporter:
+    return Reporter(Console(file=io.StringIO()))
+
+
 def run(path: Path, **options: Any) -> Report:
     """Import a file with a console that nobody reads."""
-    return run_import(path, Options(**options), Reporter(Console(file=io.StringIO())))
+    return run_import(path, Options(**options), quiet())
 
 
 def bring(folder: Path, layout: str = KEYED, options: Row | None = None, **tables: list[Row]) -> Report:
