@@ -15,6 +15,7 @@ from meetings.models import MAX_MINUTES
 from partners.models import SHOWN_CHARACTERS, digest_of
 
 REPAIRED, REJECTED, SPELLING = "repaired", "rejected", "spelling"
+WHAT = {Kind.TIME: "time"}
 OTHER_TIMES = ("created_at", "started_at", "updated_at")
 FROM_SNAPSHOT = "no readable time in the row; time of the snapshot taken"
 DEFAULT_RATE_LIMIT = 100
@@ -88,6 +89,11 @@ class _Row:
             self.note(column.name, reason)
         return value
 
+    def note_spelling(self, column: Column) -> None:
+        """Note that the old file has the same value in another form, unless a repair of it is noted."""
+        if not any(note.column == column.name for note in self.notes):
+            self.note(column.name, f"another spelling of the {WHAT.get(column.kind, 'value')}", SPELLING)
+
     def _keep_unknown_columns(self) -> None:
         for name, value in self.row.items():
             if name not in self.table.source_columns and value is not None:
@@ -104,6 +110,8 @@ def _identity(row: _Row, column: Column) -> int:
         raise Rejected(f"{column.name} is empty")
     if reason:
         row.note(column.name, reason)
+    elif not isinstance(value, int):
+        row.note_spelling(column)
     return int(found)
 
 
@@ -111,6 +119,8 @@ def _reference(row: _Row, column: Column) -> int | None:
     if column.required:
         return _identity(row, column)
     found = row.take(column, cells.identity)
+    if isinstance(row.row.get(column.name), float) and found is not None:
+        row.note_spelling(column)
     return None if found is None else int(found)
 
 
@@ -140,8 +150,8 @@ def _choice(row: _Row, column: Column) -> str | None:
         found = row.take(column, lambda old: cells.outcome(old, column.choices))
     else:
         found = _required_choice(row, column)
-    if found is not None and value != found.upper() and not _noted(row, column):
-        row.note(column.name, "another spelling of the value", SPELLING)
+    if found is not None and value != found.upper():
+        row.note_spelling(column)
     return found
 
 
@@ -155,10 +165,6 @@ def _required_choice(row: _Row, column: Column) -> str:
         return "failed"
 
 
-def _noted(row: _Row, column: Column) -> bool:
-    return any(note.column == column.name for note in row.notes)
-
-
 def _time(row: _Row, column: Column) -> str | None:
     try:
         found = cells.moment(row.row.get(column.name), row.context.zone)
@@ -166,7 +172,7 @@ def _time(row: _Row, column: Column) -> str | None:
         return _missing_time(row, column, str(error))
     written = cells.write_moment(found)
     if row.row.get(column.name) != spell_moment(column.name, written):
-        row.note(column.name, "another spelling of the time", SPELLING)
+        row.note_spelling(column)
     return written
 
 
@@ -200,12 +206,19 @@ def _missing_time(row: _Row, column: Column, reason: str) -> str | None:
 
 
 def _real(row: _Row, column: Column) -> float | None:
-    return row.take(column, cells.real)
+    found = row.take(column, cells.real)
+    if found is not None and repr(row.row.get(column.name)) != repr(found):
+        row.note_spelling(column)
+    return found
 
 
 def _integer(row: _Row, column: Column) -> int | None:
     found = row.take(column, cells.integer)
-    return None if found is None else int(found)
+    if found is None:
+        return None
+    if isinstance(row.row.get(column.name), float):
+        row.note_spelling(column)
+    return int(found)
 
 
 def _flag(row: _Row, column: Column) -> str:
@@ -216,8 +229,8 @@ def _flag(row: _Row, column: Column) -> str:
         raise Rejected(f"{column.name} is {error}") from None
     if found is None:
         row.note(column.name, "empty; true taken")
-    elif value != int(found):
-        row.note(column.name, "another spelling of the value", SPELLING)
+    elif repr(value) != repr(int(found)):
+        row.note_spelling(column)
     return "false" if found is False else "true"
 
 
@@ -228,7 +241,7 @@ def _partner(row: _Row) -> None:
     limit = row.values["rate_limit"]
     if limit is None or limit < 1 or limit not in cells.BIGINT:
         if not any(note.column == "rate_limit" for note in row.notes):
-            row.note("rate_limit", "under 1" if limit is not None else "empty")
+            row.note("rate_limit", "empty" if limit is None else "under 1" if limit < 1 else "out of range")
         row.values["rate_limit"] = DEFAULT_RATE_LIMIT
     _partner_key(row)
 

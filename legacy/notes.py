@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from legacy.cells import write_moment
 from legacy.convert import REJECTED, SPELLING
 from legacy.merge import Conflict, Merged
 from legacy.report import LISTED_NOTES
@@ -51,9 +52,7 @@ def store_run(database: Connection, workspace: Workspace, run: _Import) -> None:
         (
             report["source"]["path"],
             report["source"]["bytes"],
-            json.dumps(
-                {**run.options.as_json(), "snapshot_at": run.snapshot_at.strftime("%Y-%m-%d %H:%M:%S.%f")}
-            ),
+            json.dumps({**run.options.as_json(), "snapshot_at": write_moment(run.snapshot_at)}),
             json.dumps(report),
             report["seconds"],
         ),

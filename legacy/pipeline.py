@@ -238,7 +238,8 @@ def transaction_of_import(roll_back: bool, exclusive: bool = True) -> Iterator[C
             if roll_back:
                 transaction.set_rollback(True)
     except (DatabaseError, psycopg.Error) as error:
-        raise MoveError(f"{_sentence(error)} Nothing was imported.") from error
+        outcome = " Nothing was imported." if exclusive else ""
+        raise MoveError(_sentence(error) + outcome) from error
     except (sqlite3.Error, OSError) as error:
         raise _of_files(error) from error
 

@@ -198,7 +198,7 @@ def _is_plain_time(name: str, column: Column) -> str:
 
 def _is_plain_real(name: str, column: Column) -> str:
     # SQLite prints 15 digits; a number that needs more is converted in Python.
-    return f"typeof({name}) IN ('real', 'integer') AND {name} >= 0 AND CAST(CAST({name} AS TEXT) AS REAL) = {name}"
+    return f"typeof({name}) = 'real' AND {name} >= 0 AND CAST(CAST({name} AS TEXT) AS REAL) = {name}"
 
 
 CONDITIONS: dict[Kind, Callable[[str, Column], str]] = {

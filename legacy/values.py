@@ -33,11 +33,16 @@ def to_json(value: Any) -> Any:
         return {"text_hex": value.hex()}
     if isinstance(value, bytes):
         return {"blob_hex": value.hex()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"real": str(value)}
+    if isinstance(value, float) and _is_odd(value):
+        return {"real": repr(value)}
     if isinstance(value, str) and "\0" in value:
         return {"text_hex": value.encode().hex()}
     return value
+
+
+def _is_odd(value: float) -> bool:
+    """Tell whether JSON in PostgreSQL, which keeps decimal digits, would give another number or an integer."""
+    return not math.isfinite(value) or "e" in repr(value) or (value == 0 and math.copysign(1, value) < 0)
 
 
 def from_json(value: Any) -> Any:
