@@ -30,7 +30,7 @@ def table_notes(workspace: Workspace, merged: Iterable[Merged]) -> list[dict[str
     ).fetchall()
     names = ("table", "id", "kind", "column", "original", "reason")
     notes = [dict(zip(names, row, strict=True)) for row in rows[:LISTED_NOTES]]
-    return [{**note, "original": json.loads(note["original"])} for note in notes]
+    return [{**note, "original": json.loads(str(note["original"]))} for note in notes]
 
 
 def rejected_ids(workspace: Workspace, table: Table) -> Iterator[int]:

@@ -98,11 +98,14 @@ def _plans(code: int) -> tuple[re.Pattern[str] | None, tuple[_Plan, ...]]:
 
 
 def _metadata(code: int, region: str) -> PhoneMetadata:
-    return PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+    found = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+    if found is None:
+        raise LookupError(f"phonenumbers has no metadata for +{code} {region}")
+    return found
 
 
 def _plan(metadata: PhoneMetadata) -> _Plan:
-    general = metadata.general_desc
+    general = metadata.general_desc or PhoneNumberDesc()
     descriptions = [getattr(metadata, name) for name in TYPES]
     return _Plan(
         re.compile(general.national_number_pattern or "(?!)"),

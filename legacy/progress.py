@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO, cast
 
 from django.core.management.base import OutputWrapper
 from rich.console import Console
@@ -17,8 +18,8 @@ PIPE_WIDTH = 120
 
 def console_on(stream: OutputWrapper) -> Console:
     """Return a console that writes to a command's output; in a file or a pipe no line is cut short."""
-    terminal = stream.isatty()
-    return Console(file=stream._out, soft_wrap=True, highlight=False, width=None if terminal else PIPE_WIDTH)  # type: ignore[attr-defined]
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=cast(IO[str], stream._out), soft_wrap=True, highlight=False, width=width)
 
 
 class _Speed(ProgressColumn):

@@ -99,7 +99,7 @@ class _Scan:
             f"SELECT max(id) FROM (SELECT id FROM {self._from} WHERE id >= ? ORDER BY id LIMIT ?)",
             (low, limit),
         ).fetchone()
-        return found[0]  # type: ignore[no-any-return]
+        return found[0]
 
     @property
     def _from(self) -> str:

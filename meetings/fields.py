@@ -12,7 +12,7 @@ class TimestampRangeField(RangeField):
     """
 
     base_field = DateTimeField
-    range_type = TimestampRange
+    range_type = TimestampRange  # type: ignore[assignment]
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
         return "tsrange"
