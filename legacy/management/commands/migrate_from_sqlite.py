@@ -14,10 +14,14 @@ from legacy.errors import MoveError, UnusableSource
 from legacy.merge import KEEP, STOP, TAKE
 from legacy.pipeline import ALL_TABLES, Options, run_import
 from legacy.progress import Reporter, console_on
-from legacy.report import Report, write_json
+from legacy.report import Report, check_writable, write_json
 
 DONE_WITH_REJECTED_ROWS = 3
 STOPPED_BY_OPERATOR = 1
+
+
+class Done(CommandError):
+    """The rows are in but for rejected ones; Django prints the name of the class before the sentence."""
 
 
 class Command(BaseCommand):
@@ -44,14 +48,14 @@ class Command(BaseCommand):
         except MoveError as error:
             raise CommandError(str(error), returncode=error.exit_code) from error
         if report.rejected:
-            sentence = f"Done; {report.rejected} rows were rejected, each with its reason in the notes."
-            raise CommandError(sentence, returncode=DONE_WITH_REJECTED_ROWS)
+            sentence = f"rejected rows: {report.rejected}, each with its reason in the notes."
+            raise Done(sentence, returncode=DONE_WITH_REJECTED_ROWS)
 
     def _run(self, options: dict[str, Any]) -> Report:
         console = console_on(self.stdout)
         chosen = _options(options)
         if options["report"]:
-            _check_writable(options["report"])
+            check_writable(options["report"])
         self._ask(options)
         report = run_import(options["path"], chosen, Reporter(console))
         report.print(console)
@@ -106,14 +110,3 @@ def _tables(names: str | None) -> frozenset[str]:
     if unknown := sorted(chosen - ALL_TABLES) or (not chosen and ["nothing"]):
         raise UnusableSource(f"--tables: {', '.join(unknown)} is none of {', '.join(sorted(ALL_TABLES))}.")
     return chosen
-
-
-def _check_writable(path: Path) -> None:
-    existed = path.exists()
-    try:
-        with path.open("ab"):
-            pass
-        if not existed:
-            path.unlink()
-    except OSError as error:
-        raise UnusableSource(f"--report: {path} cannot be written: {error.strerror}.") from None
