@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from legacy import snapshot
+from legacy import history, snapshot
 from legacy.convert import Context
 from legacy.mapped import MappedTable
 from legacy.pipeline import ALL_TABLES, map_snapshot, transaction_of_import
@@ -50,9 +50,9 @@ def check_import(path: Path, folder: Path, allow_new: bool, reporter: Reporter) 
     checked = Checked(str(path))
     with (
         transaction_of_import(roll_back=True, exclusive=False) as database,
-        open_workspace(copy, Context()) as workspace,
+        open_workspace(copy, Context(history.recall_zone(database))) as workspace,
     ):
-        mapping = map_snapshot(database, workspace, ALL_TABLES, reporter, fresh=False)
+        mapping = map_snapshot(database, workspace, ALL_TABLES, reporter, fresh=False, deletions=False)
         tables = [
             MappedTable(workspace, each.table, each.bounds, (*each.table.columns, *each.table.defaults))
             for each in mapping.tables

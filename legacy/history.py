@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from legacy.convert import FROM_SNAPSHOT, Context
 from legacy.tables import CALLS, LEADS, PARTNERS, TABLES, Table
@@ -30,7 +32,9 @@ AND EXISTS (SELECT 1 FROM "{table}" t WHERE t.id = n.row_id)
 """
 
 
-def recall(connection: Connection, workspace: Workspace, selected: frozenset[str]) -> None:
+def recall(
+    connection: Connection, workspace: Workspace, selected: frozenset[str], deletions: bool = True
+) -> None:
     """Tell the workspace what earlier imports and PostgreSQL's users did.
 
     Without it a file would map to other values in a second run: a child of a lead that staff deleted would be
@@ -43,7 +47,8 @@ def recall(connection: Connection, workspace: Workspace, selected: frozenset[str
     for table in PARENTS:
         if table.name in selected:
             _put(workspace, f"known_{table.name}", _stream(connection, CORRECTED.format(table=table.name)))
-            _put(workspace, f"gone_{table.name}", _stream(connection, _gone(table)))
+            if deletions:
+                _put(workspace, f"gone_{table.name}", _stream(connection, _gone(table)))
         else:
             _put(workspace, f"known_{table.name}", _stream(connection, f'SELECT id FROM "{table.name}"'))
 
@@ -73,6 +78,14 @@ def recall_snapshot_times(connection: Connection, context: Context) -> None:
         (FROM_SNAPSHOT,),
     )
     context.snapshot_times = {(table, row_id, column): time for table, row_id, column, time in rows}
+
+
+def recall_zone(connection: Connection) -> tzinfo:
+    """Return the zone that the last import took for times without one."""
+    query = "SELECT options ->> 'naive_timezone' FROM import_runs ORDER BY id DESC LIMIT 1"
+    row = connection.execute(query).fetchone()
+    name = row[0] if row else None
+    return UTC if name in (None, "UTC") else ZoneInfo(name)
 
 
 def _stream(connection: Connection, query: str) -> Iterable[tuple[Any, ...]]:

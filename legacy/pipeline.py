@@ -200,11 +200,16 @@ def run_import(path: Path, options: Options, reporter: Reporter) -> Report:
 
 
 def map_snapshot(
-    database: Connection, workspace: Workspace, selected: frozenset[str], reporter: Reporter, fresh: bool
+    database: Connection,
+    workspace: Workspace,
+    selected: frozenset[str],
+    reporter: Reporter,
+    fresh: bool,
+    deletions: bool = True,
 ) -> Mapping:
-    """Map a snapshot, knowing what PostgreSQL holds already."""
+    """Map a snapshot, knowing what PostgreSQL holds already; `deletions` there take their children along."""
     if not fresh:
-        history.recall(database, workspace, selected)
+        history.recall(database, workspace, selected, deletions)
         history.recall_snapshot_times(database, workspace.context)
     tables = [table for table in TABLES if table.name in selected]
     bounds: dict[str, Bounds] = {}
