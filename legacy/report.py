@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from legacy.errors import MoveError
+from legacy.errors import MoveError, UnusableSource
 from legacy.tables import TABLES
 
 LISTED_NOTES = 1000
@@ -105,9 +105,22 @@ def _counts_table(tables: Mapping[str, TableCounts]) -> RichTable:
     return shown
 
 
+def check_writable(path: Path) -> None:
+    """Raise UnusableSource unless a report can be written there; leave nothing behind."""
+    existed = path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise UnusableSource(f"--report: {path} cannot be written: {error.strerror}.") from None
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a report; raise MoveError with one sentence when the file cannot be written."""
     try:
-        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8", errors="replace")  # a path need not be UTF-8
     except OSError as error:
         raise MoveError(f"The report {path} cannot be written: {error.strerror}.") from None

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from legacy.check import LISTED, check_import
 from legacy.errors import MoveError, VerificationFailed
 from legacy.progress import Reporter, console_on
-from legacy.report import write_json
+from legacy.report import check_writable, write_json
 
 
 class Command(BaseCommand):
@@ -31,6 +31,8 @@ class Command(BaseCommand):
 
     def _run(self, options: dict[str, Any]) -> None:
         console = console_on(self.stdout)
+        if options["report"]:
+            check_writable(options["report"])
         with tempfile.TemporaryDirectory(prefix="verify-import-") as folder:
             checked = check_import(options["path"], Path(folder), options["allow_new"], Reporter(console))
         for finding in checked.findings[:LISTED]:
