@@ -8,8 +8,10 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
+from database.processes import alive
 from legacy.errors import MoveError, UnusableSource
 
 HEADER = b"SQLite format 3\0"
@@ -49,6 +51,7 @@ def take_snapshot(path: Path, target: Path | None = None) -> Path:
     """
     target = target or backup_path(path)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    _remove_rests(target)
     try:
         with _open_source(path) as source:
             _copy(path, source, partial)
@@ -68,6 +71,15 @@ def take_snapshot(path: Path, target: Path | None = None) -> Path:
 def open_copy(path: Path) -> sqlite3.Connection:
     """Open a file that nobody writes to, read-only and without locks or side files."""
     return sqlite3.connect(_uri(path, "mode=ro&immutable=1"), uri=True, check_same_thread=False)
+
+
+def _remove_rests(target: Path) -> None:
+    """Remove what killed processes left of their copies."""
+    for rest in target.parent.glob(f"{escape(target.name)}.*.partial"):
+        pid = rest.suffixes[-2].removeprefix(".")
+        with suppress(OSError):
+            if pid.isdigit() and not alive(int(pid)):
+                rest.unlink()
 
 
 def _uri(path: Path, options: str) -> str:

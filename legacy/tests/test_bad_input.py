@@ -322,3 +322,13 @@ def test_a_role_that_writes_and_owns_nothing(old: Path) -> None:
         sql("RESET ROLE")
         sql(f"DROP OWNED BY {role}")
         sql(f"DROP ROLE {role}")
+
+
+def test_the_copy_of_a_killed_process_is_cleared_away_and_that_of_a_living_one_is_not(old: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    dead, living = (old.with_name(f"{old.name}.backup.{pid}.partial") for pid in (process.pid, os.getppid()))
+    for path in (dead, living):
+        path.touch()
+    assert migrate(old).code == 0
+    assert (dead.exists(), living.exists()) == (False, True)
