@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from queue import Queue
 from threading import Event, Thread
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 READ_AHEAD = 3  # chunks
 
@@ -14,33 +14,42 @@ Item = TypeVar("Item")
 
 def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
     """Yield the items of an iterable that a thread runs through ahead of the caller."""
-    queue: Queue[tuple[bool, object]] = Queue(READ_AHEAD)
-    closed = Event()
+    with ReadAhead(items) as ahead:
+        yield from ahead
 
-    def run() -> None:
-        try:
-            for item in items:
-                if closed.is_set():
-                    return
-                queue.put((True, item))
-            queue.put((False, None))
-        except BaseException as error:
-            queue.put((False, error))
 
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        while (entry := queue.get())[0]:
-            yield entry[1]  # type: ignore[misc]
-        if isinstance(entry[1], BaseException):
+class ReadAhead(Generic[Item]):
+    """Runs through an iterable in a thread, from the start on and at most `depth` items ahead of its reader."""
+
+    def __init__(self, items: Iterable[Item], depth: int = READ_AHEAD) -> None:
+        self.items = items
+        self.queue: Queue[tuple[bool, Any]] = Queue(depth)
+        self.closed = Event()
+        self.thread = Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def __enter__(self) -> ReadAhead[Item]:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.closed.set()
+        while self.thread.is_alive():
+            while not self.queue.empty():  # so that the thread is not left waiting for room
+                self.queue.get_nowait()
+            self.thread.join(0.01)
+
+    def __iter__(self) -> Iterator[Item]:
+        while (entry := self.queue.get())[0]:
+            yield entry[1]
+        if entry[1] is not None:
             raise entry[1]
-    finally:
-        closed.set()
-        while thread.is_alive():
-            _drain(queue)
-            thread.join(0.01)
 
-
-def _drain(queue: Queue[tuple[bool, object]]) -> None:
-    while not queue.empty():
-        queue.get_nowait()
+    def _run(self) -> None:
+        try:
+            for item in self.items:
+                if self.closed.is_set():
+                    return
+                self.queue.put((True, item))
+            self.queue.put((False, None))
+        except BaseException as error:
+            self.queue.put((False, error))

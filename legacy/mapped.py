@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from legacy.layout import OLD, quoted
+from legacy.layout import OLD, SourceTable, quoted
 from legacy.scan import HIGHEST_ID, LOWEST_ID, Bounds, is_streamed
 from legacy.tables import BY_NAME, TURNS, Column, Kind, Table
 from legacy.turns import TurnNumbers
@@ -76,7 +76,7 @@ class MappedTable:
         connection = self.workspace.connect()
         connection.text_factory = bytes
         try:
-            numbers = TurnNumbers(connection) if self.table is TURNS and self.streamed else None
+            numbers = TurnNumbers(self.workspace) if self.table is TURNS and self.streamed else None
             for low, high in self._ranges(connection):
                 chunk = self._plain(connection, low, high, numbers)
                 if self._add_fixed(connection, chunk):
@@ -143,20 +143,35 @@ class MappedTable:
         return bool(rows)
 
 
-def mapped_view(
-    connection: sqlite3.Connection, workspace: Workspace, name: str, columns: tuple[str, ...]
-) -> str:
-    """Return a subquery over some columns of the mapped rows of a table."""
+def copy_keys(workspace: Workspace, name: str, columns: tuple[str, ...]) -> None:
+    """Copy a few columns of the plain rows of a table, so that `mapped_view` need not read whole rows each time."""
+    source = workspace.layout.tables.get(name)
+    if source is not None and is_streamed(source):
+        plain = _plain_columns(BY_NAME[name], source, columns)
+        workspace.connection.execute(
+            f"CREATE TABLE keys_{name} AS SELECT {plain} FROM {OLD}.{quoted(name)} NOT INDEXED"
+        )
+
+
+def mapped_view(workspace: Workspace, name: str, columns: tuple[str, ...], keys: bool) -> str:
+    """Return a subquery over some columns of the mapped rows of a table; `keys` says that `copy_keys` has them."""
     table = BY_NAME[name]
     source = workspace.layout.tables.get(name)
-    fixed = f"SELECT {', '.join(map(quoted, columns))} FROM fixed_{name}"
+    names = ", ".join(map(quoted, columns))
+    fixed = f"SELECT {names} FROM fixed_{name}"
     if source is None or not is_streamed(source):
         return f"({fixed})"
-    plain = ", ".join(
+    untouched = f"WHERE id NOT IN (SELECT id FROM touched_{name})"
+    if keys:
+        return f"(SELECT {names} FROM keys_{name} {untouched} UNION ALL {fixed})"
+    plain = _plain_columns(table, source, columns)
+    return f"(SELECT {plain} FROM {OLD}.{quoted(name)} NOT INDEXED {untouched} UNION ALL {fixed})"
+
+
+def _plain_columns(table: Table, source: SourceTable, columns: tuple[str, ...]) -> str:
+    return ", ".join(
         f"{_cell(table.column(c)) if c in source.columns else 'NULL'} AS {quoted(c)}" for c in columns
     )
-    untouched = f"id NOT IN (SELECT id FROM touched_{name})"
-    return f"(SELECT {plain} FROM {OLD}.{quoted(name)} NOT INDEXED WHERE {untouched} UNION ALL {fixed})"
 
 
 def _cell(column: Column) -> str:

@@ -26,7 +26,7 @@ from legacy.notes import rejected_ids, store_run, table_notes
 from legacy.progress import Reporter
 from legacy.report import Report, TableCounts
 from legacy.rules import Rules
-from legacy.scan import Bounds, scan
+from legacy.scan import scan
 from legacy.tables import TABLES, Table
 from legacy.target import (
     IMPORT_LOCK,
@@ -212,15 +212,13 @@ def map_snapshot(
         history.recall(database, workspace, selected, deletions)
         history.recall_snapshot_times(database, workspace.context)
     tables = [table for table in TABLES if table.name in selected]
-    bounds: dict[str, Bounds] = {}
     with reporter.step("Reading and converting", sum(map(workspace.read, tables))) as step:
-        for table in tables:
-            bounds[table.name] = scan(workspace, table, step)
+        bounds = scan(workspace, tables, step)
         if "calls" in selected:
             backup.recover(workspace)
         Rules(workspace, selected).apply()
         workspace.finish()
-    return Mapping(workspace, [MappedTable(workspace, table, bounds[table.name]) for table in tables])
+    return Mapping(workspace, [MappedTable(workspace, table, bounds.get(table.name, [])) for table in tables])
 
 
 @contextmanager

@@ -9,10 +9,17 @@ from typing import Any
 
 from legacy.cells import read_moment
 from legacy.layout import quoted
-from legacy.mapped import mapped_view
+from legacy.mapped import copy_keys, mapped_view
 from legacy.tables import CALLS, LEADS, MEETINGS, PARTNERS, SETTINGS, TURNS, Table
 from legacy.workspace import Workspace
 from meetings.models import DEFAULT_MINUTES
+
+# What the rules look at in tables with large rows.
+KEYS = {
+    "leads": ("id", "partner_id", "phone"),
+    "calls": ("id", "lead_id", "twilio_call_sid", "started_at", "ended_at"),
+    "meetings": ("id", "lead_id", "call_id", "scheduled_time", "duration", "calendar_event_id", "status"),
+}
 
 
 class Rules:
@@ -23,6 +30,8 @@ class Rules:
         self.connection = workspace.connection
 
     def apply(self) -> None:
+        for name, columns in KEYS.items():
+            copy_keys(self.workspace, name, columns)
         for table, rule in RULES:
             if table.name in self.selected:
                 rule(self)
@@ -33,7 +42,7 @@ class Rules:
         return self.connection.execute(sql, values).fetchall()
 
     def view(self, table: Table, *columns: str) -> str:
-        return mapped_view(self.connection, self.workspace, table.name, columns)
+        return mapped_view(self.workspace, table.name, columns, keys=table.name in KEYS)
 
     def referenced(self, child: Table, column: str) -> str:
         """Return a subquery over the parents that a table refers to, as `id`."""
@@ -57,6 +66,8 @@ def taken_in_postgresql(table: Table, column: str, what: str) -> Callable[[Rules
     def rule(rules: Rules) -> None:
         view = rules.view(table, "id", column)
         name = quoted(column)
+        if not rules.rows(f"SELECT 1 FROM native_{table.name} LIMIT 1"):
+            return
         rows = rules.rows(
             f"SELECT v.id, n.id FROM {view} v JOIN native_{table.name} n ON n.value = v.{name} WHERE v.id <> n.id"
         )

@@ -8,10 +8,11 @@ row, so a condition may be too strict but never too loose.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC
 from typing import NamedTuple
 
-from legacy.ahead import read_ahead
+from legacy.ahead import ReadAhead
 from legacy.cells import FIRST_YEAR, LAST_YEAR
 from legacy.layout import OLD, SourceTable, quoted
 from legacy.phones import is_plain
@@ -22,6 +23,7 @@ from meetings.models import MAX_MINUTES
 
 FEWEST_ROWS, MOST_ROWS = 16, 2000
 CHUNK_BYTES = 1 << 20
+SCANNED_AHEAD = 200  # chunks, of which only ids are kept
 ONE_BY_ONE = ("partners", "settings")  # small tables whose every row has something to decide
 Bounds = list[tuple[int, int]]
 
@@ -38,25 +40,53 @@ class Judged(NamedTuple):
     order: list[bytes]  # of turns: calls and times
 
 
+class Scanned(NamedTuple):
+    """A range of ids, its number of rows, and the ids of those that need care."""
+
+    low: int
+    high: int
+    rows: int
+    dirty: set[int]
+
+
 def is_streamed(source: SourceTable) -> bool:
     """Tell whether rows of a table are read as they are unless they need care."""
     return source.regular and source.name not in ONE_BY_ONE
 
 
-def scan(workspace: Workspace, table: Table, progress: Callable[[int], None]) -> Bounds:
-    """Convert the rows of one table that need care; return the id ranges in which it can be read in chunks."""
-    source = workspace.layout.tables.get(table.name)
-    if source is None:
-        return []
-    if is_streamed(source):
-        return _Scan(workspace, table, source).run(progress)
+def scan(workspace: Workspace, tables: list[Table], progress: Callable[[int], None]) -> dict[str, Bounds]:
+    """Convert the rows that need care; return for each table the id ranges in which it can be read in chunks.
+
+    SQLite judges all large tables at the same time, each in a thread; rows are converted here.
+    """
+    bounds: dict[str, Bounds] = {}
+    sources = {table.name: workspace.layout.tables.get(table.name) for table in tables}
+    with ExitStack() as stack:
+        scans = {
+            table.name: stack.enter_context(_Scan(workspace, table, source))
+            for table in tables
+            if (source := sources[table.name]) is not None and is_streamed(source)
+        }
+        for table in tables:
+            source = sources[table.name]
+            if table.name in scans:
+                bounds[table.name] = scans[table.name].run(progress)
+            elif source is not None:
+                _convert_all(workspace, table, source, progress)
+    return bounds
+
+
+def _convert_all(
+    workspace: Workspace, table: Table, source: SourceTable, progress: Callable[[int], None]
+) -> None:
     for row in workspace.source_rows(source):
         workspace.fix(table, row)
         progress(1)
-    return []
 
 
 class _Scan:
+    """Looks through one table, from when the context is entered."""
+
     def __init__(self, workspace: Workspace, table: Table, source: SourceTable) -> None:
         self.workspace, self.table, self.source = workspace, table, source
         self.connection = workspace.connect(scratch=False)
@@ -64,24 +94,29 @@ class _Scan:
         self.texts = [
             c for c in table.columns if c.kind in (Kind.TEXT, Kind.PHONE) and c.name in source.columns
         ]
-        self.order = TurnOrder(workspace, self.connection) if table is TURNS else None
+        self.order = TurnOrder(workspace) if table is TURNS else None
         self.sql = self._sql()
+
+    def __enter__(self) -> _Scan:
+        self.ahead = ReadAhead(self._chunks(), SCANNED_AHEAD)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.ahead.__exit__(*exception)
+        self.connection.close()
 
     def run(self, progress: Callable[[int], None]) -> Bounds:
         bounds: Bounds = []
-        for low, high, judged, dirty in read_ahead(self._chunks()):
+        for low, high, rows, dirty in self.ahead:
             bounds.append((low, high))
             self.workspace.adopt(self.table, dirty)
-            if self.order is not None:
-                self.order.look_at(*judged.order)
-            progress(judged.rows)
+            progress(rows)
         if self.order is not None:
             self.order.fix_odd_calls(self.source)
             self.order.store_calls()
-        self.connection.close()
         return bounds
 
-    def _chunks(self) -> Iterator[tuple[int, int, Judged, set[int]]]:
+    def _chunks(self) -> Iterator[Scanned]:
         """Yield chunks of about CHUNK_BYTES of text, so that memory stays flat for long rows too."""
         low, limit = LOWEST_ID, FEWEST_ROWS
         while low <= HIGHEST_ID:
@@ -89,7 +124,9 @@ class _Scan:
             if high is None:
                 return
             judged = self._judge(low, high)
-            yield low, high, judged, self._dirty(low, high, judged)
+            if self.order is not None:
+                self.order.look_at(*judged.order)
+            yield Scanned(low, high, judged.rows, self._dirty(low, high, judged))
             size = sum(len(text or b"") for text in judged.texts) + 1
             limit = max(FEWEST_ROWS, min(limit * 4, MOST_ROWS, judged.rows * CHUNK_BYTES // size))
             low = high + 1

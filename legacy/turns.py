@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, MutableSequence
 
-from legacy.layout import OLD, SourceTable
+from legacy.layout import SourceTable
 from legacy.tables import TURNS
 from legacy.workspace import Workspace
 
@@ -24,11 +23,11 @@ class PerCall:
         )
 
     @classmethod
-    def for_file(cls, connection: sqlite3.Connection) -> PerCall:
-        low, high = connection.execute(
-            f"SELECT min(call_id), max(call_id) FROM {OLD}.{TURNS.name} NOT INDEXED WHERE typeof(call_id) = 'integer'"
-        ).fetchone()
-        return cls(high if low is not None and low >= 0 and high <= DENSE_UP_TO else None)
+    def for_file(cls, workspace: Workspace) -> PerCall:
+        low, high = workspace.call_ids
+        return cls(
+            high if low is not None and high is not None and low >= 0 and high <= DENSE_UP_TO else None
+        )
 
     def used(self) -> Iterator[int]:
         """Yield the calls whose integer is not zero."""
@@ -39,8 +38,8 @@ class PerCall:
 class TurnNumbers:
     """Numbers plain turns 1, 2, 3 per call, as they pass in the order of their ids."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.counts = PerCall.for_file(connection).values
+    def __init__(self, workspace: Workspace) -> None:
+        self.counts = PerCall.for_file(workspace).values
 
     def of(self, calls: Iterable[bytes]) -> list[bytes]:
         """Return the next number of each of the calls."""
@@ -60,9 +59,9 @@ class TurnOrder:
         " + CAST(substr(created_at, 21) AS INTEGER), 0))"
     )
 
-    def __init__(self, workspace: Workspace, connection: sqlite3.Connection) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.latest = PerCall.for_file(connection)
+        self.latest = PerCall.for_file(workspace)
         self.odd: set[int] = set()
 
     def look_at(self, calls: bytes, times: bytes) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from legacy.convert import (
 )
 from legacy.layout import OLD, Layout, SourceTable, inspect, quoted
 from legacy.snapshot import open_copy
-from legacy.tables import BY_NAME, TABLES, Kind, Table
+from legacy.tables import BY_NAME, TABLES, TURNS, Kind, Table
 from legacy.values import dump, load_row, read_text
 
 STORAGE = {Kind.ID: "INTEGER", Kind.REFERENCE: "INTEGER", Kind.REAL: "REAL", Kind.INTEGER: "INTEGER"}
@@ -83,6 +84,14 @@ class Workspace:
         )
         self.connection.execute("CREATE INDEX notes_by_row ON notes (table_name, row_id)")
         self.connection.execute("BEGIN")
+
+    @cached_property
+    def call_ids(self) -> tuple[int | None, int | None]:
+        """The lowest and the highest call that a turn of the file names."""
+        row = self.connection.execute(
+            f"SELECT min(call_id), max(call_id) FROM {OLD}.{TURNS.name} NOT INDEXED WHERE typeof(call_id) = 'integer'"
+        ).fetchone()
+        return row[0], row[1]
 
     def finish(self) -> None:
         """Let other connections see what stands here; nothing is changed after this."""
