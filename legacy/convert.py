@@ -240,6 +240,7 @@ def _partner(row: _Row) -> None:
         row.values["name"] = f"Partner {row.values['id']}"
     limit = row.values["rate_limit"]
     if limit is None or limit < 1 or limit not in cells.BIGINT:
+        _denote(row, "rate_limit")
         if not any(note.column == "rate_limit" for note in row.notes):
             row.note("rate_limit", "empty" if limit is None else "under 1" if limit < 1 else "out of range")
         row.values["rate_limit"] = DEFAULT_RATE_LIMIT
@@ -282,6 +283,7 @@ def _denote(row: _Row, column: str) -> None:
 def _meeting(row: _Row) -> None:
     minutes = row.values["duration"]
     if minutes is not None and minutes > MAX_MINUTES:
+        _denote(row, "duration")
         row.note("duration", f"over {MAX_MINUTES} minutes")
         row.values["duration"] = None
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from legacy.tables import BACKUP_TABLE, BY_NAME, Column, Kind
 from legacy.tests.handmade import BARE, KEYED, LAYOUTS, RawText, Row, create_table, insert
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 ANYTHING = st.one_of(
     st.none(),
     st.integers(-(2**63), 2**63 - 1),

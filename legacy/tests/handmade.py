@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,9 +140,9 @@ def run(path: Path, **options: Any) -> Report:
     return run_import(path, Options(**options), quiet())
 
 
-def bring(folder: Path, layout: str = KEYED, options: Row | None = None, **tables: list[Row]) -> Report:
+def bring(folder: Path, layout: str = KEYED, zone: tzinfo = UTC, **tables: list[Row]) -> Report:
     """Write a legacy file of these tables and import it."""
-    return run(write(folder / "ai_scheduler.db", tables, layout), **(options or {}))
+    return run(write(folder / "ai_scheduler.db", tables, layout), zone=zone)
 
 
 def stored(table: str) -> dict[int, Row]:

@@ -55,7 +55,7 @@ def script(path: Path, *statements: str) -> Path:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_table_of_any_layout_is_imported_in_full(tmp_path: Path, layout: str) -> None:
-    report = bring(tmp_path, layout, **ALL)
+    report = run(write(tmp_path / "old.db", ALL, layout))
     assert counts(report) == {name: (len(rows), len(rows), 0) for name, rows in ALL.items()}
     assert (report.verified, sum(each.repaired for each in report.tables.values())) == (True, 0)
     assert stored("calls")[2]["ended_at"] == moment("2025-11-02 12:05:00")
@@ -240,9 +240,11 @@ def test_a_file_without_any_of_the_tables_is_refused(path: Path) -> None:
 
 
 def test_upper_case_names_are_reported_in_lower_case(tmp_path: Path) -> None:
-    assert bring(tmp_path, UPPER, **ALL).source["tables"] == {name: len(rows) for name, rows in ALL.items()}
+    assert run(write(tmp_path / "old.db", ALL, UPPER)).source["tables"] == {
+        name: len(rows) for name, rows in ALL.items()
+    }
 
 
 def test_empty_tables_need_no_rows(tmp_path: Path) -> None:
-    report = bring(tmp_path, BARE, **{name: [] for name in ALL})
+    report = run(write(tmp_path / "old.db", {name: [] for name in ALL}, BARE))
     assert (counts(report), report.verified) == ({}, True)

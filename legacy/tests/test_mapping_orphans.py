@@ -13,8 +13,10 @@ from legacy.tests.handmade import (
     meeting,
     notes,
     partner,
+    run,
     stored,
     turn,
+    write,
 )
 
 pytestmark = pytest.mark.django_db
@@ -97,6 +99,6 @@ def test_an_optional_reference_that_is_no_id_becomes_null(tmp_path: Path, junk: 
 
 def test_references_in_text_find_their_rows(tmp_path: Path) -> None:
     rows = {"leads": [lead(partner_id="1")], "partners": [partner()], "calls": [call(lead_id=1.0)]}
-    bring(tmp_path, BARE, **rows, conversation_history=[turn(call_id=" 1 ")])
+    run(write(tmp_path / "old.db", {**rows, "conversation_history": [turn(call_id=" 1 ")]}, BARE))
     assert (stored("leads")[1]["partner_id"], stored("calls")[1]["lead_id"]) == (1, 1)
     assert notes("conversation_history") == [Note("repaired", "call_id", " 1 ", "was text, not a number")]

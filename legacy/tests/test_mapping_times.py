@@ -18,9 +18,11 @@ from legacy.tests.handmade import (
     meeting,
     moment,
     notes,
+    run,
     setting,
     stored,
     turn,
+    write,
 )
 
 pytestmark = pytest.mark.django_db
@@ -156,12 +158,11 @@ def test_a_row_without_any_time_takes_that_of_the_snapshot_and_stays_so(tmp_path
         "conversation_history": [turn(created_at=None)],
         "settings": [setting(updated_at="never")],
     }
-    first = bring(tmp_path, **tables)
+    first = run(write(tmp_path / "ai_scheduler.db", tables))
     taken = stored("conversation_history")[1]["created_at"]
     assert taken == stored("settings")[1]["updated_at"]
     assert notes("settings") == [Note("repaired", "updated_at", "never", FROM_SNAPSHOT)]
-    (tmp_path / "ai_scheduler.db").unlink()
-    second = bring(tmp_path, **tables)
+    second = run(tmp_path / "ai_scheduler.db")
     assert (first.tables["settings"].inserted, second.tables["settings"].unchanged) == (1, 1)
     assert second.tables["conversation_history"].updated == 0
     assert stored("conversation_history")[1]["created_at"] == taken
@@ -193,7 +194,7 @@ def test_a_naive_time_is_in_the_zone_that_was_given(tmp_path: Path) -> None:
         lead(2, created_at="2025-07-02T14:00:00Z", updated_at=EPOCH),
         lead(3, created_at="2025-07-02", updated_at="2025-07-02 14:00:00+00:00"),
     ]
-    bring(tmp_path, options={"zone": ZoneInfo("Europe/Zurich")}, leads=rows)
+    bring(tmp_path, zone=ZoneInfo("Europe/Zurich"), leads=rows)
     held = [(row["created_at"], row["updated_at"]) for row in stored("leads").values()]
     assert held == [
         (moment("2025-07-02 12:00:00"), moment("2025-11-02 13:00:00.5")),

@@ -142,7 +142,7 @@ def test_every_value_is_had_back_from_a_note(value: Any) -> None:
 
 
 @examples(200)
-@given(st.one_of(st.text(st.characters(exclude_categories=("Cs",)), min_size=1), st.binary(min_size=1)))
+@given(st.one_of(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.binary(min_size=1)))
 def test_the_prefix_of_a_key_shows_at_most_a_third_of_it_in_plain_characters(key: str | bytes) -> None:
     hidden = hide_key(key)
     assert len(hidden.prefix) <= len(key) / 3 and hidden.prefix.isprintable() and hidden.prefix.isascii()
