@@ -52,7 +52,7 @@ def check_import(path: Path, folder: Path, allow_new: bool, reporter: Reporter) 
         transaction_of_import(roll_back=True, exclusive=False) as database,
         open_workspace(copy, Context(history.recall_zone(database))) as workspace,
     ):
-        mapping = map_snapshot(database, workspace, ALL_TABLES, reporter, fresh=False, deletions=False)
+        mapping = map_snapshot(database, workspace, ALL_TABLES, reporter, fresh=False, changes=False)
         tables = [
             MappedTable(workspace, each.table, each.bounds, (*each.table.columns, *each.table.defaults))
             for each in mapping.tables

