@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from legacy.cells import read_moment
+from legacy.convert import FROM_SNAPSHOT
 from legacy.layout import quoted
 from legacy.mapped import copy_keys, mapped_view
 from legacy.tables import CALLS, LEADS, MEETINGS, PARTNERS, SETTINGS, TURNS, Table
@@ -104,9 +105,11 @@ def partner_keys(rules: Rules) -> None:
 
 
 def setting_keys(rules: Rules) -> None:
-    """Keep the newest row of a key (of the same age, the lowest id)."""
+    """Keep the newest row of a key (of the same age, the lowest id); one without a time is the oldest."""
     view = rules.view(SETTINGS, "id", "key", "updated_at")
-    ranked = f"SELECT id, key, row_number() OVER (PARTITION BY key ORDER BY updated_at DESC, id) AS place FROM {view}"
+    timeless = f"SELECT row_id FROM notes WHERE table_name = '{SETTINGS.name}' AND reason = '{FROM_SNAPSHOT}'"
+    time = f"CASE WHEN id NOT IN ({timeless}) THEN updated_at END"
+    ranked = f"SELECT id, key, row_number() OVER (PARTITION BY key ORDER BY {time} DESC, id) AS place FROM {view}"
     for row_id, key in rules.rows(f"SELECT id, key FROM ({ranked}) WHERE place > 1 ORDER BY id"):
         rules.workspace.reject(SETTINGS, row_id, f"key {key} has a newer row")
 

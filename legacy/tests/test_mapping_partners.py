@@ -17,8 +17,10 @@ from legacy.tests.handmade import (
     moment,
     notes,
     partner,
+    run,
     setting,
     stored,
+    write,
 )
 from partners.models import PartnerApiKey, digest_of
 
@@ -128,6 +130,16 @@ def test_of_settings_with_one_key_the_newest_wins(tmp_path: Path) -> None:
     assert notes("settings", 1) == [Note("rejected", None, rows[0], "key a has a newer row")]
     assert counts(report)["settings"] == (6, 3, 3)
     assert stored("settings")[2]["updated_at"] == moment("2025-11-02 12:30:00")
+
+
+def test_a_setting_without_a_time_is_older_than_any_in_every_run(tmp_path: Path) -> None:
+    rows = [setting(3, key="a", updated_at=None), setting(2, key="a"), setting(1, key="a", updated_at="junk")]
+    rows += [setting(7, key="b", updated_at=None), setting(6, key="b", updated_at=None)]
+    path = write(tmp_path / "old.db", {"settings": rows})
+    run(path)
+    assert list(stored("settings")) == [2, 6]
+    again = run(path).tables["settings"]
+    assert (again.unchanged, again.rejected, list(stored("settings"))) == (2, 3, [2, 6])
 
 
 @pytest.mark.parametrize("empty", ["", None])
