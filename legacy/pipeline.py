@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -246,7 +247,7 @@ def transaction_of_import(roll_back: bool, exclusive: bool = True) -> Iterator[C
     One that is not exclusive reads a single state of the database and may not write.
     """
     try:
-        with transaction.atomic():
+        with _quiet_driver(), transaction.atomic():
             connection.ensure_connection()
             database = cast(Connection, connection.connection)
             if exclusive:
@@ -263,6 +264,18 @@ def transaction_of_import(roll_back: bool, exclusive: bool = True) -> Iterator[C
         raise MoveError(_sentence(error) + outcome) from error
     except (sqlite3.Error, OSError) as error:
         raise _of_files(error) from error
+
+
+@contextmanager
+def _quiet_driver() -> Iterator[None]:
+    """Keep warnings of a COPY that broke off away from the one sentence that says why."""
+    logger = logging.getLogger("psycopg")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _of_files(error: sqlite3.Error | OSError) -> MoveError:

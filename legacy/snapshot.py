@@ -16,7 +16,7 @@ from legacy.errors import MoveError, UnusableSource
 
 HEADER = b"SQLite format 3\0"
 IN_WAL_MODE = b"\2\2"
-BUSY_SECONDS = 5
+BUSY_SECONDS = 30  # an application that writes all the time leaves a gap only now and then
 DEFINED = {"table", "index", "view", "trigger"}
 NEEDS_WRITING = ("unable to open", "readonly")
 CANNOT_WRITE = ("full", "unable to open", "disk I/O", "readonly")
