@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: all setup demo run test lint bench clean
+.PHONY: all setup demo run test lint bench chaos clean
 .NOTPARALLEL:
 
 all: lint test
@@ -42,6 +42,9 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.import_speed
+
+chaos: setup
+	$(BIN)/python -m pytest -m chaos -s
 
 # The servers go first: they must not run without their files, which as root may live outside the project.
 clean:
