@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from stat import S_IMODE
 
 from database.processes import alive
 from legacy.errors import MoveError, UnusableSource
@@ -133,6 +134,7 @@ def _hold_for_reading(source: sqlite3.Connection) -> None:
 def _copy(path: Path, source: sqlite3.Connection, partial: Path) -> None:
     try:
         partial.unlink(missing_ok=True)
+        partial.touch(mode=0o600)  # who may not read the file may not read its copy: it holds API keys
         with closing(sqlite3.connect(partial)) as copy:
             copy.execute("PRAGMA synchronous=off")  # synced once, below
             source.backup(copy)
@@ -143,6 +145,7 @@ def _copy(path: Path, source: sqlite3.Connection, partial: Path) -> None:
         raise UnusableSource(_sentence(path, error)) from None
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
+    partial.chmod(S_IMODE(path.stat().st_mode))
 
 
 def _check_structure(path: Path, copy: Path) -> None:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from stat import S_IMODE
 
 import psycopg
 import pytest
@@ -163,6 +164,12 @@ def test_a_folder_in_which_the_copy_cannot_be_written(old: Path) -> None:
         path.write_bytes(content)
         folder.chmod(0o500)
         assert "cannot be written" in refused(path, 1)
+
+
+def test_the_copy_is_no_more_open_than_the_file(old: Path) -> None:
+    old.chmod(0o600)
+    snapshot.take_snapshot(old)
+    assert S_IMODE(snapshot.backup_path(old).stat().st_mode) == 0o600
 
 
 def test_a_copy_that_cannot_be_replaced(old: Path) -> None:
