@@ -104,11 +104,11 @@ class _Import:
                 self._check_rejected()
                 counts = self._load(database, mapping, fresh)
                 self._verify(database, mapping, counts, fresh)
-                if not self.options.dry_run:  # sequences do not roll back
-                    raise_sequences(database)
                 self.report.seconds = time.monotonic() - self.started
                 self.report.notes = table_notes(workspace, self.merges.values())
                 store_run(database, workspace, self)
+                if not self.options.dry_run:  # sequences do not roll back
+                    raise_sequences(database)
         return self.report
 
     def _describe(self, workspace: Workspace, database: Connection) -> None:

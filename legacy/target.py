@@ -11,6 +11,7 @@ from legacy.mapped import NULL, SEPARATOR, Chunk
 from legacy.tables import TABLES, Column, Kind, Table
 
 BUCKET_BITS = 10
+ODD_ID = 10**15
 LOCK_SECONDS = 60
 IMPORT_LOCK = 7_012_025  # any number, as long as only imports take it
 SESSION = (
@@ -114,11 +115,20 @@ def store_digests(connection: Connection, table: Table) -> None:
 
 
 def raise_sequences(connection: Connection, tables: Iterable[Table] = TABLES) -> None:
-    """Let the identity of each table go on above its highest id; never lower it."""
+    """Let the identity of each table go on above its highest id; never lower it.
+
+    Ids of rejected rows count too, so that a corrected row can come in under its own; odd ones would use up
+    the sequence.
+    """
     for table in tables:
         sequence = _value(connection, f"SELECT pg_get_serial_sequence('{table.name}', 'id')")
         last = _value(connection, f"SELECT pg_sequence_last_value('{sequence}'::regclass)") or 0
-        high = _value(connection, f'SELECT max(id) FROM "{table.name}"') or 0
+        rejected = (
+            "SELECT max(row_id) FROM import_row_notes"
+            f" WHERE table_name = '{table.name}' AND kind = 'rejected' AND row_id < {ODD_ID}"
+        )
+        stored = f'SELECT max(id) FROM "{table.name}"'
+        high = max(_value(connection, stored) or 0, _value(connection, rejected) or 0)
         if high > last:
             connection.execute("SELECT setval(%s::regclass, %s)", (sequence, high))
 

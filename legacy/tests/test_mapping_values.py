@@ -53,6 +53,15 @@ def test_identities_go_on_above_the_highest_id_also_in_empty_tables(tmp_path: Pa
         assert cursor.fetchall() == [(1,)]
 
 
+def test_identities_leave_room_for_rejected_rows_to_come_in_later(tmp_path: Path) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE leads ALTER id RESTART")
+    bring(tmp_path, leads=[lead(1), lead(9, phone=""), lead(2**62, phone="")])
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO leads (name, phone) VALUES ('new', '+41446681800') RETURNING id")
+        assert cursor.fetchall() == [(10,)]
+
+
 def test_ids_that_are_no_whole_numbers_are_rejected_and_numbers_in_text_repaired(tmp_path: Path) -> None:
     ids: list[Any] = ["5", 6.0, " 8 ", None, "x", 1.5, 2**63 * 1.0, float("inf"), b"9", "", RawText(b"\xff")]
     rows = [lead(n, phone=f"+1415555{200 + n:04}") | {"id": each} for n, each in enumerate(ids)]
