@@ -31,7 +31,7 @@ CHOICES = {
 }
 SHOWN_AS = {"host_id": "host"}
 # What keeps a copy of a row from colliding with it.
-OTHER_VALUES = {
+OTHER_VALUES: dict[str, dict[str, str | None]] = {
     "partners": {"name": "copy {id}"},
     "leads": {"phone": "copy {id}"},
     "calls": {"twilio_call_sid": None, "ended_at": "2099-01-01"},
