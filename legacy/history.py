@@ -60,6 +60,11 @@ def recall(
             _put(workspace, f"known_{table.name}", _stream(connection, f'SELECT id FROM "{table.name}"'))
 
 
+def corrected_ids(connection: Connection, table: Table) -> Iterable[int]:
+    """Yield the ids of rejected rows that staff corrected and imported."""
+    return (row[0] for row in _stream(connection, CORRECTED.format(table=table.name)))
+
+
 def _gone(table: Table) -> str:
     imported = IMPORTED.format(table=table.name)
     here = f'SELECT 1 FROM "{table.name}" t WHERE t.id = i.id'
