@@ -49,5 +49,5 @@ chaos: setup
 # The servers go first: they must not run without their files, which as root may live outside the project.
 clean:
 	-[ ! -d .local ] || $(BIN)/python -c 'from database.embedded import EmbeddedServer as S; \
-		[S(f".local/{name}").remove() for name in ("postgres", "test-postgres")]'
+		[S(f".local/{name}").remove() for name in ("postgres", "test-postgres", "bench/postgres")]'
 	rm -rf .local .mypy_cache .ruff_cache .pytest_cache .hypothesis

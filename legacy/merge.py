@@ -40,6 +40,7 @@ REASONS = {
     "conflict_deleted": "deleted in PostgreSQL, changed in SQLite",
     "conflict_foreign": "another row has this id in PostgreSQL",
 }
+NAMED_CONFLICTS = 20
 KEEP, TAKE, STOP = "keep", "take", "stop"
 
 # While rows change places (two leads swap their phones), no order of updates satisfies a unique index;
@@ -282,10 +283,9 @@ def stop_on_conflicts(merged: Iterable[Merged]) -> None:
     """Raise Stopped when any table has a conflict."""
     found = [conflict for each in merged for conflict in each.conflicts]
     if found:
-        first = found[0]
-        raise Stopped(
-            f"{len(found)} conflicts, the first in {first.table} {first.row_id}; nothing was changed."
-        )
+        named = ", ".join(f"{each.table} {each.row_id}" for each in found[:NAMED_CONFLICTS])
+        more = f" and {len(found) - NAMED_CONFLICTS} more" if len(found) > NAMED_CONFLICTS else ""
+        raise Stopped(f"Conflicts in {named}{more}; nothing was changed.")
 
 
 def _chunk(table: Table, rows: list[Row]) -> Chunk:

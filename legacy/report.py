@@ -78,12 +78,17 @@ class Report:
             where = f"{note['table']} {note['id']}" + (f" {note['column']}" if note["column"] else "")
             console.print(f"{note['kind']}: {where}: {note['reason']}", markup=False, highlight=False)
         if len(self.notes) > SHOWN_NOTES:
-            console.print("More rows were repaired or rejected; all notes stand in the admin under Imports.")
+            where = (
+                "--report FILE lists 1,000" if self.dry_run else "all stand in the admin, Imports from SQLite"
+            )
+            console.print(f"More rows were repaired or rejected; {where}.", highlight=False)
         for each in self.missing[:SHOWN_NOTES]:
             done = "deleted" if each["deleted"] else "kept"
             console.print(
                 f"gone from SQLite, {done}: {each['table']} {each['id']}", markup=False, highlight=False
             )
+        if len(self.missing) > SHOWN_NOTES:
+            console.print(f"gone from SQLite: {len(self.missing) - SHOWN_NOTES:,} more rows", highlight=False)
         console.print(self._closing(), markup=False)
 
     def _closing(self) -> str:

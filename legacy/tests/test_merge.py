@@ -130,7 +130,7 @@ def test_a_conflict_stops_the_import(in_conflict: Path) -> None:
     before = stored()
     outcome = migrate(in_conflict, "--on-conflict=stop")
     assert outcome.code == 5
-    assert outcome.message == "1 conflicts, the first in leads 1; nothing was changed."
+    assert outcome.message == "Conflicts in leads 1; nothing was changed."
     assert stored() == before
 
 
