@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin import ShowFacets
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 
 from scheduler.staff.changelist import CappedPaginator, StaffChangeList
-from scheduler.staff.refusals import Refusal, StaffForm, constraint_of
+from scheduler.staff.refusals import TOO_LONG, Refusal, StaffForm, constraint_of, is_too_long
 
 
 class StaffAdmin(admin.ModelAdmin):
@@ -46,6 +46,10 @@ class StaffAdmin(admin.ModelAdmin):
         except IntegrityError as error:
             # mypy knows no such attribute; it lives for this request only.
             request.refused_constraint = constraint_of(error) or "unnamed"  # type: ignore[attr-defined]
+        except OperationalError as error:
+            if not is_too_long(error):
+                raise
+            request.refused_constraint = TOO_LONG  # type: ignore[attr-defined]
         return super().changeform_view(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
