@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from legacy import notes_csv
 from legacy.admin_filters import ReasonFilter, TableFilter
 from legacy.correction import CorrectionView
-from legacy.models import ImportRowDigest, ImportRowNote, ImportRun
+from legacy.models import ImportRowNote, ImportRun
 from legacy.stored import stored_row
 from legacy.tables import BY_NAME
 from scheduler.staff.admin import ReadOnlyAdmin
@@ -188,16 +188,3 @@ class ImportRowNoteAdmin(ReadOnlyAdmin):
         may_correct = note is not None and CorrectionView.may_correct(request, note)
         context = {"may_correct": may_correct, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
-
-
-@admin.register(ImportRowDigest)
-class ImportRowDigestAdmin(ReadOnlyAdmin):
-    """What the importer remembers of the rows; to look at when a conflict is in doubt."""
-
-    list_display = ["id", "table_name", "bucket"]
-    list_filter = ["table_name"]
-    list_defer = ("row_ids", "digests")
-    search_fields = ["table_name"]
-    sortable_by = ["id"]
-    ordering = ["id"]
-    fields = ["table_name", "bucket", "row_ids", "digests"]
