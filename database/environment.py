@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -68,6 +69,14 @@ class Environment:
     def text(self, name: str, default: str = "") -> str:
         value = self.process.get(name, self.file.get(name, ""))
         return value.strip() or default
+
+    def zone(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ImproperlyConfigured(f"{name} is not a time zone, such as Europe/Zurich.") from None
+        return value
 
     def switch(self, name: str, default: bool) -> bool:
         value = self.text(name).lower()

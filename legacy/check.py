@@ -8,6 +8,7 @@ from typing import Any
 
 from legacy import history, snapshot
 from legacy.convert import Context
+from legacy.history import Recalled
 from legacy.mapped import MappedTable
 from legacy.pipeline import ALL_TABLES, map_snapshot, transaction_of_import
 from legacy.progress import Reporter
@@ -52,7 +53,7 @@ def check_import(path: Path, folder: Path, allow_new: bool, reporter: Reporter) 
         transaction_of_import(roll_back=True, exclusive=False) as database,
         open_workspace(copy, Context(history.recall_zone(database))) as workspace,
     ):
-        mapping = map_snapshot(database, workspace, ALL_TABLES, reporter, fresh=False, changes=False)
+        mapping = map_snapshot(database, workspace, ALL_TABLES, reporter, Recalled(changes=False))
         tables = [
             MappedTable(workspace, each.table, each.bounds, (*each.table.columns, *each.table.defaults))
             for each in mapping.tables

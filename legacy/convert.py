@@ -16,7 +16,7 @@ from partners.models import SHOWN_CHARACTERS, digest_of
 
 REPAIRED, REJECTED, SPELLING = "repaired", "rejected", "spelling"
 WHAT = {Kind.TIME: "time"}
-OTHER_TIMES = ("created_at", "started_at", "updated_at")
+OTHER_TIMES = ("created_at", "started_at", "updated_at", "ended_at")
 FROM_SNAPSHOT = "no readable time in the row; time of the snapshot taken"
 DEFAULT_RATE_LIMIT = 100
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -33,31 +34,60 @@ AND EXISTS (SELECT 1 FROM "{table}" t WHERE t.id = n.row_id)
 """
 
 
-def recall(
-    connection: Connection,
-    workspace: Workspace,
-    selected: frozenset[str],
-    changes: bool = True,
-    missing: bool = True,
-) -> None:
+@dataclass(frozen=True)
+class Recalled:
+    """What of PostgreSQL counts: rows changed or deleted there, rows gone from SQLite, rows the file overwrites."""
+
+    changes: bool = True
+    missing: bool = True
+    overwritten: bool = True
+
+
+def recall(connection: Connection, workspace: Workspace, selected: frozenset[str], what: Recalled) -> None:
     """Tell the workspace what earlier imports and PostgreSQL's users did.
 
     Without it a file would map to other values in a second run: a child of a lead that staff deleted would be
-    inserted again, and a phone that a new lead has would be used twice. `changes` counts rows that
-    were changed there, `missing` those that are gone from SQLite, besides those that were made there.
+    inserted again, and a phone that a new lead has would be used twice.
     """
     for table in TABLES:
+        asked = table.name in selected and (table.name in UNIQUE or table in PARENTS)
+        missing = _missing_ids(connection, workspace, table) if asked else []
         if table.name in selected and table.name in UNIQUE:
-            _put(workspace, f"native_{table.name}", _stream(connection, _natives(table, changes)))
-            if missing:
-                _put(workspace, f"native_{table.name}", _missing(connection, workspace, table))
-    for table in PARENTS:
-        if table.name in selected:
-            _put(workspace, f"known_{table.name}", _stream(connection, CORRECTED.format(table=table.name)))
-            if changes:
-                _put(workspace, f"gone_{table.name}", _stream(connection, _gone(table)))
-        else:
-            _put(workspace, f"known_{table.name}", _stream(connection, f'SELECT id FROM "{table.name}"'))
+            _recall_natives(connection, workspace, table, what, missing)
+        if table in PARENTS:
+            _recall_parents(connection, workspace, table, table.name in selected, what, missing)
+
+
+def _recall_natives(
+    connection: Connection, workspace: Workspace, table: Table, what: Recalled, missing: list[int]
+) -> None:
+    _put(workspace, f"native_{table.name}", _stream(connection, _natives(table, what.changes)))
+    if what.missing:
+        _put(workspace, f"native_{table.name}", _values_of(connection, table, missing))
+    source = workspace.layout.tables.get(table.name)
+    if not what.overwritten and source is not None and "id" in source.columns:
+        workspace.connection.execute(
+            f"DELETE FROM native_{table.name} WHERE id IN (SELECT id FROM {OLD}.{quoted(table.name)})"
+        )
+
+
+def _recall_parents(
+    connection: Connection,
+    workspace: Workspace,
+    table: Table,
+    selected: bool,
+    what: Recalled,
+    missing: list[int],
+) -> None:
+    if not selected:
+        _put(workspace, f"known_{table.name}", _stream(connection, f'SELECT id FROM "{table.name}"'))
+        return
+    _put(workspace, f"known_{table.name}", _stream(connection, CORRECTED.format(table=table.name)))
+    # A row that is gone from the file but kept in PostgreSQL keeps its children.
+    kept = f'SELECT id FROM "{table.name}" WHERE id = ANY(%s)'
+    _put(workspace, f"known_{table.name}", connection.execute(kept.encode(), (missing,)))
+    if what.changes:
+        _put(workspace, f"gone_{table.name}", _stream(connection, _gone(table)))
 
 
 def corrected_ids(connection: Connection, table: Table) -> Iterable[int]:
@@ -84,25 +114,29 @@ def _natives(table: Table, changes: bool) -> str:
     )
 
 
-def _missing(connection: Connection, workspace: Workspace, table: Table) -> Iterable[tuple[Any, ...]]:
-    """Yield the same of rows that were imported and are gone from the file."""
+def _missing_ids(connection: Connection, workspace: Workspace, table: Table) -> list[int]:
+    """Return the ids of rows that were imported and are gone from the file."""
     source = workspace.layout.tables.get(table.name)
     if source is None or "id" not in source.columns:
-        return
+        return []
     work = workspace.connection
     work.execute("CREATE TABLE imported (id INTEGER PRIMARY KEY)")
     work.executemany(
         "INSERT INTO imported VALUES (?)", _stream(connection, IMPORTED.format(table=table.name))
     )
     ids = work.execute(
-        f"SELECT id FROM imported EXCEPT SELECT id FROM {OLD}.{quoted(table.name)}"
-        f" EXCEPT SELECT id FROM native_{table.name}"
+        f"SELECT id FROM imported WHERE id NOT IN (SELECT id FROM {OLD}.{quoted(table.name)} WHERE id IS NOT NULL)"
     ).fetchall()
     work.execute("DROP TABLE imported")
-    yield from connection.execute(
+    return [row[0] for row in ids]
+
+
+def _values_of(connection: Connection, table: Table, ids: list[int]) -> Iterable[tuple[Any, ...]]:
+    """Return ids and unique values of rows."""
+    return connection.execute(
         f'SELECT t.id, t."{UNIQUE[table.name]}" FROM "{table.name}" t'
         f" WHERE {_holds_value(table)} AND t.id = ANY(%s)".encode(),
-        ([row[0] for row in ids],),
+        (ids,),
     )
 
 
@@ -137,4 +171,4 @@ def _stream(connection: Connection, query: str) -> Iterable[tuple[Any, ...]]:
 
 def _put(workspace: Workspace, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
     marks = "?, ?" if table.startswith("native") else "?"
-    workspace.connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+    workspace.connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)

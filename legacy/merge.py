@@ -328,7 +328,10 @@ def _array(ids: list[int]) -> str:
 
 
 USERS: dict[str, tuple[tuple[str, str], ...]] = {
-    "partners": (("leads", "partner_id"),),
+    "partners": (
+        ("leads", "partner_id"),
+        ("(SELECT * FROM partner_api_keys WHERE NOT is_legacy)", "partner_id"),
+    ),
     "leads": (("calls", "lead_id"), ("meetings", "lead_id"), ("leads", "duplicate_of_id")),
     "calls": (("conversation_history", "call_id"), ("meetings", "call_id")),
     "conversation_history": (),

@@ -52,7 +52,7 @@ def store_run(database: Connection, workspace: Workspace, run: _Import) -> None:
         (
             report["source"]["path"],
             report["source"]["bytes"],
-            json.dumps({**run.options.as_json(), "snapshot_at": write_moment(run.snapshot_at)}),
+            json.dumps(run.options.as_json() | _context(workspace)),
             json.dumps(report),
             report["seconds"],
         ),
@@ -66,6 +66,12 @@ def store_run(database: Connection, workspace: Workspace, run: _Import) -> None:
         " AND o.row_id = n.row_id AND o.original = n.original",
         (run_id,),
     )
+
+
+def _context(workspace: Workspace) -> dict[str, str]:
+    """Return what a later run needs to map the same file to the same rows."""
+    context = workspace.context
+    return {"naive_timezone": str(context.zone), "snapshot_at": write_moment(context.snapshot_at)}
 
 
 def _all(workspace: Workspace, merged: Iterable[Merged]) -> Iterator[Row]:

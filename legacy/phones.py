@@ -44,9 +44,12 @@ def normalize(text: str, country_code: str | None = None) -> Phone:
     `country_code` is a calling code (`+41`, `41`) or a region (`CH`), as old rows have either.
     """
     stripped = text.strip()
-    for region in (None, *_regions(country_code)):
+    attempts = [(stripped, region) for region in (None, *_regions(country_code))]
+    if stripped.startswith("00"):  # how most countries dial abroad
+        attempts.insert(1, (f"+{stripped[2:]}", None))
+    for written, region in attempts:
         try:
-            number = phonenumbers.parse(stripped, region)
+            number = phonenumbers.parse(written, region)
         except phonenumbers.NumberParseException:
             continue
         if phonenumbers.is_valid_number(number) and not number.extension:
@@ -127,6 +130,7 @@ def _regions(country_code: str | None) -> tuple[str, ...]:
     if not country_code:
         return ()
     code = country_code.strip().upper()
+    code = "GB" if code == "UK" else code
     digits = code.lstrip("+")
     if digits.isascii() and digits.isdigit() and len(digits) <= LONGEST_COUNTRY_CODE:
         return COUNTRY_CODE_TO_REGION_CODE.get(int(digits), ())[:1]

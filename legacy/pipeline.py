@@ -20,9 +20,10 @@ from django.db import DatabaseError, connection, transaction
 from legacy import backup, history, snapshot
 from legacy.convert import Context
 from legacy.errors import MoveError, Stopped, UnusableSource, VerificationFailed
+from legacy.history import Recalled
 from legacy.load import fill
 from legacy.mapped import MappedTable
-from legacy.merge import KEEP, STOP, Merge, Merged, delete_missing, stop_on_conflicts
+from legacy.merge import KEEP, STOP, TAKE, Merge, Merged, delete_missing, stop_on_conflicts
 from legacy.notes import rejected_ids, store_run, table_notes
 from legacy.progress import Reporter
 from legacy.report import Report, TableCounts
@@ -51,7 +52,7 @@ class Options:
     """How `migrate_from_sqlite` was called."""
 
     dry_run: bool = False
-    zone: tzinfo = UTC
+    zone: tzinfo | None = None  # None: that of the last import, UTC at first
     tables: frozenset[str] = ALL_TABLES
     on_conflict: str = KEEP
     delete_missing: bool = False
@@ -59,7 +60,6 @@ class Options:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "naive_timezone": str(self.zone),
             "tables": sorted(self.tables),
             "on_conflict": self.on_conflict,
             "delete_missing": self.delete_missing,
@@ -89,17 +89,11 @@ class _Import:
         snapshot.check_source(self.path)
         with transaction_of_import(self.options.dry_run) as database:
             copy = snapshot.take_snapshot(self.path)
-            context = Context(self.options.zone, self.snapshot_at)
+            context = Context(self.options.zone or history.recall_zone(database), self.snapshot_at)
             with open_workspace(copy, context) as workspace:
                 fresh = is_empty(database, TABLES)
-                mapping = map_snapshot(
-                    database,
-                    workspace,
-                    self.options.tables,
-                    self.reporter,
-                    fresh,
-                    missing=not self.options.delete_missing,
-                )
+                recalled = None if fresh else self._recalled()
+                mapping = map_snapshot(database, workspace, self.options.tables, self.reporter, recalled)
                 self._describe(workspace, database)
                 self._check_rejected()
                 counts = self._load(database, mapping, fresh)
@@ -110,6 +104,9 @@ class _Import:
                 if not self.options.dry_run:  # sequences do not roll back
                     raise_sequences(database)
         return self.report
+
+    def _recalled(self) -> Recalled:
+        return Recalled(missing=not self.options.delete_missing, overwritten=self.options.on_conflict != TAKE)
 
     def _describe(self, workspace: Workspace, database: Connection) -> None:
         layout = workspace.layout
@@ -218,17 +215,11 @@ def map_snapshot(
     workspace: Workspace,
     selected: frozenset[str],
     reporter: Reporter,
-    fresh: bool,
-    changes: bool = True,
-    missing: bool = True,
+    recalled: Recalled | None,
 ) -> Mapping:
-    """Map a snapshot, knowing what PostgreSQL holds already.
-
-    `changes`: also what was changed and deleted there since, so that the rows can stand beside each other;
-    `missing`: also what is gone from SQLite and will not be deleted for it.
-    """
-    if not fresh:
-        history.recall(database, workspace, selected, changes, missing)
+    """Map a snapshot, knowing what PostgreSQL holds already (`recalled` says how; None when it is empty)."""
+    if recalled is not None:
+        history.recall(database, workspace, selected, recalled)
         history.recall_snapshot_times(database, workspace.context)
     tables = [table for table in TABLES if table.name in selected]
     with reporter.step("Reading and converting", sum(map(workspace.read, tables))) as step:

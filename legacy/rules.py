@@ -109,7 +109,9 @@ def setting_keys(rules: Rules) -> None:
     view = rules.view(SETTINGS, "id", "key", "updated_at")
     timeless = f"SELECT row_id FROM notes WHERE table_name = '{SETTINGS.name}' AND reason = '{FROM_SNAPSHOT}'"
     time = f"CASE WHEN id NOT IN ({timeless}) THEN updated_at END"
-    ranked = f"SELECT id, key, row_number() OVER (PARTITION BY key ORDER BY {time} DESC, id) AS place FROM {view}"
+    ranked = (
+        f"SELECT id, key, row_number() OVER (PARTITION BY key ORDER BY {time} DESC, id) AS place FROM {view}"
+    )
     for row_id, key in rules.rows(f"SELECT id, key FROM ({ranked}) WHERE place > 1 ORDER BY id"):
         rules.workspace.reject(SETTINGS, row_id, f"key {key} has a newer row")
 
@@ -177,10 +179,12 @@ def active_calls(rules: Rules) -> None:
     older = rules.rows(f"SELECT id, started_at FROM ({ranked}) WHERE place > 1 ORDER BY id")
     rules.connection.execute("CREATE TABLE ending (id INTEGER PRIMARY KEY)")
     rules.connection.executemany("INSERT INTO ending VALUES (?)", ((row_id,) for row_id, _ in older))
-    turns = rules.view(TURNS, "call_id", "created_at")
+    turns = rules.view(TURNS, "id", "call_id", "created_at")
+    guessed = f"SELECT row_id FROM notes WHERE table_name = '{TURNS.name}' AND reason = '{FROM_SNAPSHOT}'"
     last = dict(
         rules.rows(
-            f"SELECT call_id, max(created_at) FROM {turns} WHERE call_id IN (SELECT id FROM ending) GROUP BY call_id"
+            f"SELECT call_id, max(created_at) FROM {turns} WHERE call_id IN (SELECT id FROM ending)"
+            f" AND id NOT IN ({guessed}) GROUP BY call_id"
         )
     )
     for row_id, started in older:
@@ -210,7 +214,7 @@ def _live_meetings(rules: Rules) -> Iterator[tuple[Any, Any, int]]:
     )
     for row_id, start, minutes in rows:
         begin = read_moment(start)
-        yield begin, begin + timedelta(minutes=DEFAULT_MINUTES if minutes is None else minutes), row_id
+        yield begin, begin + timedelta(minutes=minutes or DEFAULT_MINUTES), row_id
 
 
 def _later_of_overlapping(meetings: Iterator[tuple[Any, Any, int]]) -> set[int]:
@@ -223,8 +227,6 @@ def _later_of_overlapping(meetings: Iterator[tuple[Any, Any, int]]) -> set[int]:
         tuple[int, Any]
     ] = []  # (id, end), lowest id first; ended ones are dropped when they surface
     for start, end, row_id in meetings:
-        if end == start:
-            continue  # an empty range overlaps nothing
         while under_way and under_way[0][1] <= start:
             heapq.heappop(under_way)
         if under_way:

@@ -100,6 +100,7 @@ def _open_source(path: Path) -> Iterator[sqlite3.Connection]:
             if not any(word in str(error) for word in NEEDS_WRITING):
                 raise UnusableSource(_sentence(path, error)) from None
         else:
+            _check_size(path)
             yield source
             return
     with tempfile.TemporaryDirectory(prefix="legacy-") as folder:
@@ -112,6 +113,7 @@ def _open_source(path: Path) -> Iterator[sqlite3.Connection]:
                 _hold_for_reading(source)
             except sqlite3.DatabaseError as error:
                 raise UnusableSource(_sentence(path, error)) from None
+            _check_size(path)
             yield source
 
 
@@ -123,6 +125,24 @@ def _mode(path: Path) -> str:
     with path.open("rb") as file:
         is_wal = file.read(20)[18:] == IN_WAL_MODE
     return "mode=rw" if is_wal and not path.with_name(path.name + "-wal").exists() else "mode=ro"
+
+
+def _check_size(path: Path) -> None:
+    """Raise UnusableSource when the end of the file is missing; SQLite would read zeros there, or nothing.
+
+    To be called under a lock, as a writer may have written the header before the pages at the end.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = file.read(100)
+    page = int.from_bytes(header[16:18]) if header[16:18] != b"\0\1" else 65536
+    pages = (
+        int.from_bytes(header[28:32]) if header[24:28] == header[92:96] else 0
+    )  # else SQLite counts itself
+    wal = path.with_name(path.name + "-wal")
+    pending = wal.exists() and wal.stat().st_size > 0
+    if page and (size % page or (size < pages * page and not pending)):
+        raise UnusableSource(f"{path} is truncated: its end is missing.")
 
 
 def _hold_for_reading(source: sqlite3.Connection) -> None:

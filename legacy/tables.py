@@ -112,7 +112,13 @@ PARTNERS = Table(
     _partner_columns,
     _source(*_partner_columns, extra=("api_key",)),
     select='"partners" t LEFT JOIN "partner_api_keys" k ON k.partner_id = t.id AND k.is_legacy',
-    expressions={"key_digest": "k.digest", "key_prefix": "k.prefix"},
+    expressions={
+        "key_digest": "k.digest",
+        "key_prefix": "k.prefix",
+        "key_ends": "(k.revoked_at IS NOT NULL OR k.expires_at IS NOT NULL)",
+    },
+    constants={"key_ends": "false"},
+    defaults=(Column("key_ends", Kind.ADDED),),
 )
 
 _lead_columns = (

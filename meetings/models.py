@@ -17,7 +17,7 @@ class During(models.Func):
 
     template = (
         "tsrange(timezone('UTC', \"scheduled_time\"), "
-        "timezone('UTC', \"scheduled_time\") + coalesce(\"duration\", %(default)s) * interval '1 minute')"
+        "timezone('UTC', \"scheduled_time\") + coalesce(nullif(\"duration\", 0), %(default)s) * interval '1 minute')"
     )
     output_field = TimestampRangeField()
 
@@ -72,7 +72,7 @@ class Meeting(models.Model):
     host = models.ForeignKey(MeetingHost, on_delete=models.PROTECT, related_name="meetings", db_index=False)
     scheduled_time = models.DateTimeField()
     duration = models.IntegerField(
-        null=True, blank=True, help_text=f"Minutes; empty counts as {DEFAULT_MINUTES}."
+        null=True, blank=True, help_text=f"Minutes; empty or 0 counts as {DEFAULT_MINUTES}."
     )
     during = models.GeneratedField(expression=During(), output_field=TimestampRangeField(), db_persist=True)
     guest_email = models.CharField(null=True, blank=True)

@@ -71,9 +71,9 @@ def test_an_empty_duration_counts_as_half_an_hour(tmp_path: Path) -> None:
     assert stored("meetings")[1]["duration"] is None
 
 
-def test_a_meeting_of_no_length_overlaps_nothing(tmp_path: Path) -> None:
+def test_a_meeting_of_no_minutes_counts_as_half_an_hour(tmp_path: Path) -> None:
     rows = [meeting(1, scheduled_time=at("10:00")), meeting(2, scheduled_time=at("10:10"), duration=0)]
-    assert overlapping(tmp_path, *rows, meeting(3, scheduled_time=at("10:10"), duration=0)) == []
+    assert overlapping(tmp_path, *rows, meeting(3, scheduled_time=at("10:10"), duration=0)) == [2, 3]
 
 
 @pytest.mark.parametrize("status", ["CANCELLED", "completed", "NO_SHOW"])

@@ -52,9 +52,7 @@ def mapped_rows(path: Path) -> int:
     nothing: Connection = None  # type: ignore[assignment]
     copy = snapshot.take_snapshot(path)
     with open_workspace(copy, Context()) as workspace:
-        mapping = map_snapshot(
-            nothing, workspace, ALL_TABLES, Reporter(Console(file=io.StringIO())), fresh=True
-        )
+        mapping = map_snapshot(nothing, workspace, ALL_TABLES, Reporter(Console(file=io.StringIO())), None)
         total = sum(workspace.layout.unknown_tables.values())
         for mapped in mapping.tables:
             rows = sum(len(chunk) for chunk in mapped.chunks())

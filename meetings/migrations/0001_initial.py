@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
                 ("scheduled_time", models.DateTimeField()),
                 (
                     "duration",
-                    models.IntegerField(blank=True, help_text="Minutes; empty counts as 30.", null=True),
+                    models.IntegerField(blank=True, help_text="Minutes; empty or 0 counts as 30.", null=True),
                 ),
                 (
                     "during",

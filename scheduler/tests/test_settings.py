@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-READERS = {"text", "switch", "whole", "seconds", "choice", "words"}
+READERS = {"text", "zone", "switch", "whole", "seconds", "choice", "words"}
 PRODUCTION = {
     "DEBUG": "0",
     "SECRET_KEY": "long-enough-for-a-test-hunter2",

@@ -32,7 +32,9 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="do all of it, then roll back")
         parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON")
         parser.add_argument(
-            "--naive-timezone", default="UTC", metavar="ZONE", help="zone of times without one"
+            "--naive-timezone",
+            metavar="ZONE",
+            help="zone of times without one (as in the last import, else UTC)",
         )
         parser.add_argument("--tables", metavar="a,b", help="only these tables")
         parser.add_argument("--on-conflict", choices=(KEEP, TAKE, STOP), default=KEEP)
@@ -94,7 +96,9 @@ def _options(options: dict[str, Any]) -> Options:
     )
 
 
-def _zone(name: str) -> tzinfo:
+def _zone(name: str | None) -> tzinfo | None:
+    if name is None:
+        return None
     if name.upper() == "UTC":
         return UTC
     try:
