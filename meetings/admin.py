@@ -1,15 +1,20 @@
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from leads import search
 from meetings.models import MAX_MINUTES, Meeting, MeetingHost
 from scheduler.staff.admin import StaffAdmin
-from scheduler.staff.display import link, list_link, moment
+from scheduler.staff.display import NOTHING, link, list_link, moment
 from scheduler.staff.refusals import Refusal, StaffForm
 from scheduler.staff.timezones import require_timezone
+
+FIRST_TIME = datetime(1990, 1, 1, tzinfo=UTC)
+LAST_TIME = datetime(2101, 1, 1, tzinfo=UTC)
 
 
 class HostForm(StaffForm):
@@ -43,11 +48,21 @@ class MeetingHostAdmin(StaffAdmin):
 
     @admin.display(description="Meetings")
     def meetings_booked(self, host: MeetingHost) -> str:
-        return list_link(Meeting, "Show", host__id__exact=host.pk)
+        return list_link(Meeting, "Show", host__id__exact=host.pk) if host.pk else NOTHING
+
+
+class MeetingForm(StaffForm):
+    def clean_scheduled_time(self) -> datetime:
+        time: datetime = self.cleaned_data["scheduled_time"]
+        # As the import; the end of a meeting late in 9999 is no time that Python can read.
+        if not FIRST_TIME <= time < LAST_TIME:
+            raise ValidationError("Give a time between 1990 and 2100.")
+        return time
 
 
 @admin.register(Meeting)
 class MeetingAdmin(StaffAdmin):
+    form = MeetingForm
     list_display = ["id", "time", "minutes", "lead_link", "host", "status", "guest_email", "allow_overlap"]
     list_filter = ["status", "host", "scheduled_time", "allow_overlap"]
     list_select_related = ["lead", "host"]

@@ -1,0 +1,205 @@
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from calls.models import Call
+from leads.models import Lead
+from meetings.models import Meeting, MeetingHost
+from scheduler.tests import staff
+
+pytestmark = pytest.mark.django_db
+
+TAKEN = {
+    "scheduled_time": ["The host has another meeting at that time; choose another time, host or duration."]
+}
+
+
+@pytest.fixture
+def host() -> MeetingHost:
+    return MeetingHost.objects.create(name="Ruth")
+
+
+def lead(number: int = 0, **values: Any) -> Lead:
+    return Lead.objects.create(**{"name": f"Lead {number}", "phone": f"+1415555{number:04}", **values})
+
+
+def meeting(host: MeetingHost, hour: int = 10, **values: Any) -> Meeting:
+    person = values.pop("lead", None) or lead(Lead.objects.count())
+    time = values.pop("scheduled_time", f"2025-04-01T{hour:02}:00Z")
+    return Meeting.objects.create(**{"lead": person, "host": host, "scheduled_time": time, **values})
+
+
+def new(host: MeetingHost, time: str, **values: object) -> dict[str, Any]:
+    person = lead(Lead.objects.count())
+    return {
+        "lead": str(person.pk),
+        "host": str(host.pk),
+        "scheduled_time_0": "2025-04-01",
+        "scheduled_time_1": time,
+        **values,
+    }
+
+
+def test_every_page_of_meetings_and_hosts_opens_with_awkward_texts(admin_client: Client) -> None:
+    for number, text in enumerate(staff.NASTY):
+        host = MeetingHost.objects.create(name=text, calendar_id=text)
+        row = meeting(
+            host,
+            lead=lead(number, name=text),
+            status=Meeting.Status.values[number % 5],
+            guest_email=text,
+            notes=text,
+            meeting_link=text,
+            calendar_event_id=text,
+        )
+        row.call = Call.objects.create(lead=row.lead)
+        row.save()
+    staff.check_pages_open(admin_client, Meeting, "415 555 0001", "1", "9" * 30)
+    staff.check_pages_open(admin_client, MeetingHost)
+
+    for model in (Meeting, MeetingHost):
+        assert staff.ESCAPED_SCRIPT in staff.page(admin_client, staff.address(model, "changelist"))
+
+
+def test_the_lists_make_no_query_per_row(admin_client: Client) -> None:
+    def make(number: int) -> None:
+        meeting(MeetingHost.objects.create(name=f"Host {number}"), notes=staff.LONG)
+
+    staff.check_lists_have_no_query_per_row(admin_client, Meeting, make)
+    Meeting.objects.all().delete()
+    MeetingHost.objects.all().delete()
+    staff.check_lists_have_no_query_per_row(admin_client, MeetingHost, make)
+
+
+def test_meetings_are_closed_to_staff_without_permissions(host: MeetingHost) -> None:
+    staff.check_closed_to_staff_without_permissions(Meeting, meeting(host))
+    staff.check_closed_to_staff_without_permissions(MeetingHost, host)
+
+
+@pytest.mark.parametrize("typed", ["415 555 0134", "(415) 555-0134", "anna", "guest@example.com", "evt1"])
+def test_a_meeting_is_found_by_its_lead_its_guest_and_its_event(
+    admin_client: Client, host: MeetingHost, typed: str
+) -> None:
+    person = lead(134, name="Anna")
+    wanted = meeting(host, lead=person, guest_email="guest@example.com", calendar_event_id="evt1")
+    meeting(host, 12)
+
+    assert staff.ids_listed(admin_client, Meeting, q=typed) == {wanted.pk}
+
+
+def test_a_meeting_is_booked_and_moved(admin_client: Client, host: MeetingHost) -> None:
+    assert staff.add(admin_client, Meeting, **new(host, "10:00")).status_code == 302
+    row = Meeting.objects.get()
+    assert staff.edit(admin_client, row, scheduled_time_1="10:15", notes=staff.HEBREW).status_code == 302
+
+    row.refresh_from_db()
+    assert (f"{row.scheduled_time:%H:%M}", row.notes) == ("10:15", staff.HEBREW)
+
+
+def test_a_meeting_that_overlaps_another_of_its_host_is_refused(
+    admin_client: Client, host: MeetingHost
+) -> None:
+    meeting(host, 10, duration=60)
+
+    assert staff.errors_of(staff.add(admin_client, Meeting, **new(host, "10:45"))) == TAKEN
+    assert Meeting.objects.count() == 1
+    assert staff.add(admin_client, Meeting, **new(host, "11:00")).status_code == 302
+
+
+def test_a_meeting_cannot_be_moved_onto_another_of_its_host(admin_client: Client, host: MeetingHost) -> None:
+    meeting(host, 10)
+    other = meeting(host, 12)
+
+    assert staff.errors_of(staff.edit(admin_client, other, scheduled_time_1="10:15")) == TAKEN
+    assert staff.edit(admin_client, other, scheduled_time_1="10:30").status_code == 302
+
+
+def test_a_meeting_cannot_be_lengthened_or_revived_into_another(
+    admin_client: Client, host: MeetingHost
+) -> None:
+    meeting(host, 10)
+    earlier = meeting(host, 9)
+    cancelled = meeting(host, 10, status="cancelled")
+
+    assert staff.errors_of(staff.edit(admin_client, earlier, duration="90")) == TAKEN
+    assert staff.errors_of(staff.edit(admin_client, cancelled, status="scheduled")) == TAKEN
+
+
+def test_another_host_a_cancelled_meeting_and_a_marked_overlap_are_free(
+    admin_client: Client, host: MeetingHost
+) -> None:
+    meeting(host, 10)
+    other = MeetingHost.objects.create(name="Omar")
+
+    for values in (
+        new(other, "10:00"),
+        new(host, "10:00", status="cancelled"),
+        new(host, "10:00", allow_overlap="on"),
+    ):
+        assert staff.add(admin_client, Meeting, **values).status_code == 302
+
+
+def test_the_event_of_another_meeting_is_refused(admin_client: Client, host: MeetingHost) -> None:
+    meeting(host, 10, calendar_event_id="evt1")
+
+    errors = staff.errors_of(staff.edit(admin_client, meeting(host, 12), calendar_event_id="evt1"))
+
+    assert errors == {"calendar_event_id": ["Another meeting has this event."]}
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("duration", "-1"),
+        ("duration", "527041"),
+        ("duration", "9" * 30),
+        ("lead", "0"),
+        ("call", "0"),
+        ("host", ""),
+        ("status", "unheard of"),
+        ("scheduled_time_0", ""),
+        ("scheduled_time_1", "25:00"),
+    ],
+)
+def test_a_value_that_is_none_is_refused_beside_its_field(
+    admin_client: Client, host: MeetingHost, field: str, text: str
+) -> None:
+    errors = staff.errors_of(staff.edit(admin_client, meeting(host), **{field: text}))
+
+    assert field.removesuffix("_0").removesuffix("_1") in errors
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_a_meeting_at_the_ends_of_the_calendar_is_refused(
+    admin_client: Client, host: MeetingHost, day: str
+) -> None:
+    row = meeting(host)
+
+    answer = staff.edit(admin_client, row, scheduled_time_0=day, scheduled_time_1="23:59:59")
+
+    assert staff.errors_of(answer) == {"scheduled_time": ["Give a time between 1990 and 2100."]}
+
+
+def test_the_name_of_another_host_is_refused(admin_client: Client, host: MeetingHost) -> None:
+    errors = staff.errors_of(staff.add(admin_client, MeetingHost, name="Ruth"))
+
+    assert errors == {"name": ["A host with this name exists already."]}
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("timezone", "Mars/Olympus"), ("slot_minutes", "0"), ("working_hours", "{"), ("name", "")],
+)
+def test_a_host_with_a_value_that_is_none_is_refused(
+    admin_client: Client, host: MeetingHost, field: str, text: str
+) -> None:
+    assert list(staff.errors_of(staff.edit(admin_client, host, **{field: text}))) == [field]
+
+
+def test_a_host_with_meetings_is_not_deleted(admin_client: Client, host: MeetingHost) -> None:
+    meeting(host)
+
+    admin_client.post(staff.address(MeetingHost, "delete", host.pk), {"post": "yes"})
+
+    assert MeetingHost.objects.filter(pk=host.pk).exists()
