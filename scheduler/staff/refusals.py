@@ -9,7 +9,6 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, OperationalError
 from psycopg.errors import ProgramLimitExceeded
 
-
 TOO_LONG = "A text is too long for its index; shorten it."
 
 
@@ -47,7 +46,7 @@ class StaffForm(forms.ModelForm):
 
     def _post_clean(self) -> None:
         # Django 5.2 has the model judge its constraints, which knows neither the sentences nor the refusal.
-        self.instance.validate_constraints = lambda exclude=None: None  # type: ignore[method-assign]
+        self.instance.validate_constraints = lambda exclude=None: None
         try:
             super()._post_clean()  # type: ignore[misc]
         finally:
