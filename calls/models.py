@@ -72,7 +72,7 @@ class Turn(models.Model):
 
     class Meta:
         db_table = "conversation_history"
-        ordering = ["call", "turn"]
+        ordering = ["call_id", "turn"]
         constraints = [
             models.UniqueConstraint(fields=["call", "turn"], name="conversation_history_call_turn"),
             models.CheckConstraint(

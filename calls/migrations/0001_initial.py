@@ -92,7 +92,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "conversation_history",
-                "ordering": ["call", "turn"],
+                "ordering": ["call_id", "turn"],
             },
         ),
         migrations.AddIndex(
