@@ -39,8 +39,8 @@ class ReasonFilter(admin.SimpleListFilter):
         without_numbers = Func(
             F("reason"), Value("[0-9]+"), Value(NUMBER), Value("g"), function="regexp_replace"
         )
-        reasons = ImportRowNote.objects.filter(pk__in=newest).order_by()
-        reasons = reasons.annotate(shown=without_numbers).values("shown")
+        notes = ImportRowNote.objects.filter(pk__in=newest).order_by()
+        reasons = notes.annotate(shown=without_numbers).values("shown")
         common = reasons.annotate(count=Count("*")).order_by("-count", "shown")[:REASONS_OFFERED]
         offered = [row["shown"] for row in common]
         chosen = request.GET.get(self.parameter_name)
