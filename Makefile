@@ -30,7 +30,7 @@ run: setup .env
 	$(BIN)/granian --interface wsgi --no-ws --blocking-threads 16 --host 127.0.0.1 --port $(PORT) scheduler.wsgi:application
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: export DEBUG = 1
 lint: setup

@@ -16,6 +16,7 @@ from database.testing import SharedTestServer, reachable_folder, template_data, 
 PROJECT = Path(__file__).parent
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
+OWN_SERVER = "TESTS_OWN_SERVER"
 shared = pytest.StashKey[SharedTestServer]()
 
 # What a developer wrote into `.env` must not decide over the tests; an empty variable hides it.
@@ -30,11 +31,18 @@ os.environ["DB_COMMAND_TIMEOUT"] = os.environ.get("DB_COMMAND_TIMEOUT") or "0"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    # With DATABASE_URL the caller wants another server, where Django makes a database test_<name>.
-    if not os.environ.get("DATABASE_URL"):
+    # With DATABASE_URL the caller wants another server, where Django makes a database test_<name>; the processes
+    # of pytest-xdist inherit ours, and each makes a database of its own there.
+    if not os.environ.get("DATABASE_URL") or os.environ.get(OWN_SERVER):
         config.stash[shared] = SharedTestServer(PROJECT / ".local")
         os.environ["DATABASE_URL"] = config.stash[shared].start().url
+        os.environ[OWN_SERVER] = "1"
     django.setup()
+    from django.conf import settings
+
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.MD5PasswordHasher"
+    ]  # the real one is slow by intent
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -48,6 +56,21 @@ def django_db_modify_db_settings(pytestconfig: pytest.Config) -> None:
 
     if server := pytestconfig.stash.get(shared, None):
         connections["default"].settings_dict["TEST"]["NAME"] = server.database
+
+
+@pytest.fixture(autouse=True)
+def ids_from_one(request: pytest.FixtureRequest) -> None:
+    """Let ids start anew: a test's rows go at its end, but its sequences stay where the highest id put them."""
+    marker = request.node.get_closest_marker("django_db")
+    if marker and marker.kwargs.get("transaction"):
+        from django.db import connection
+
+        from legacy.schema import TABLES
+
+        request.getfixturevalue("transactional_db")
+        with connection.cursor() as cursor:
+            for table in TABLES:
+                cursor.execute(f"ALTER TABLE {table} ALTER id RESTART WITH 1")
 
 
 @pytest.fixture(scope="session")

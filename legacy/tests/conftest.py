@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from legacy.schema import TABLES, create_schema
+from legacy.schema import create_schema
 from legacy.synthetic.build import build
 
 SMALL_FILE = """
@@ -42,19 +42,6 @@ INSERT INTO settings VALUES
     (1, 'voice', 'Adam', '2025-01-01 08:00:00'),
     (2, 'limit', '5', '2025-01-01 08:00:00');
 """
-
-
-@pytest.fixture(autouse=True)
-def ids_from_one(request: pytest.FixtureRequest) -> None:
-    """Let ids start anew: a test's rows go at its end, but its sequences stay where the highest id put them."""
-    marker = request.node.get_closest_marker("django_db")
-    if marker and marker.kwargs.get("transaction"):
-        from django.db import connection  # this file is read before Django is set up
-
-        request.getfixturevalue("transactional_db")
-        with connection.cursor() as cursor:
-            for table in TABLES:
-                cursor.execute(f"ALTER TABLE {table} ALTER id RESTART WITH 1")
 
 
 @pytest.fixture
