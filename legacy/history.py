@@ -121,14 +121,19 @@ def _missing_ids(connection: Connection, workspace: Workspace, table: Table) -> 
         return []
     work = workspace.connection
     work.execute("CREATE TABLE imported (id INTEGER PRIMARY KEY)")
-    work.executemany(
-        "INSERT INTO imported VALUES (?)", _stream(connection, IMPORTED.format(table=table.name))
+    buckets = _stream(connection, f"SELECT row_ids FROM import_row_digests WHERE table_name = '{table.name}'")
+    for (ids,) in buckets:
+        work.executemany("INSERT INTO imported VALUES (?)", ((row_id,) for row_id in ids))
+    old = f"SELECT id FROM {OLD}.{quoted(table.name)} o"
+    # Looked up one by one where the id is the key of the table; elsewhere that would read it all each time.
+    absent = (
+        f"NOT EXISTS ({old} WHERE o.id = i.id)"
+        if source.regular
+        else f"i.id NOT IN ({old} WHERE id IS NOT NULL)"
     )
-    ids = work.execute(
-        f"SELECT id FROM imported WHERE id NOT IN (SELECT id FROM {OLD}.{quoted(table.name)} WHERE id IS NOT NULL)"
-    ).fetchall()
+    missing = work.execute(f"SELECT id FROM imported i WHERE {absent}").fetchall()
     work.execute("DROP TABLE imported")
-    return [row[0] for row in ids]
+    return [row[0] for row in missing]
 
 
 def _values_of(connection: Connection, table: Table, ids: list[int]) -> Iterable[tuple[Any, ...]]:

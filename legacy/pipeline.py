@@ -28,7 +28,7 @@ from legacy.notes import rejected_ids, store_run, table_notes
 from legacy.progress import Reporter
 from legacy.report import Report, TableCounts
 from legacy.rules import Rules
-from legacy.scan import scan
+from legacy.scan import Scans
 from legacy.tables import TABLES, Table
 from legacy.target import (
     IMPORT_LOCK,
@@ -218,16 +218,17 @@ def map_snapshot(
     recalled: Recalled | None,
 ) -> Mapping:
     """Map a snapshot, knowing what PostgreSQL holds already (`recalled` says how; None when it is empty)."""
-    if recalled is not None:
-        history.recall(database, workspace, selected, recalled)
-        history.recall_snapshot_times(database, workspace.context)
     tables = [table for table in TABLES if table.name in selected]
-    with reporter.step("Reading and converting", sum(map(workspace.read, tables))) as step:
-        bounds = scan(workspace, tables, step)
-        if "calls" in selected:
-            backup.recover(workspace)
-        Rules(workspace, selected).apply()
-        workspace.finish()
+    with Scans(workspace, tables) as scans:
+        if recalled is not None:
+            history.recall(database, workspace, selected, recalled)
+            history.recall_snapshot_times(database, workspace.context)
+        with reporter.step("Reading and converting", sum(map(workspace.read, tables))) as step:
+            bounds = scans.convert(step)
+            if "calls" in selected:
+                backup.recover(workspace)
+            Rules(workspace, selected).apply()
+            workspace.finish()
     return Mapping(workspace, [MappedTable(workspace, table, bounds.get(table.name, [])) for table in tables])
 
 

@@ -54,26 +54,36 @@ def is_streamed(source: SourceTable) -> bool:
     return source.regular and source.name not in ONE_BY_ONE
 
 
-def scan(workspace: Workspace, tables: list[Table], progress: Callable[[int], None]) -> dict[str, Bounds]:
-    """Convert the rows that need care; return for each table the id ranges in which it can be read in chunks.
+class Scans:
+    """Looks through tables; SQLite judges all large ones at the same time, each in a thread, from the start on."""
 
-    SQLite judges all large tables at the same time, each in a thread; rows are converted here.
-    """
-    bounds: dict[str, Bounds] = {}
-    sources = {table.name: workspace.layout.tables.get(table.name) for table in tables}
-    with ExitStack() as stack:
-        scans = {
-            table.name: stack.enter_context(_Scan(workspace, table, source))
-            for table in tables
-            if (source := sources[table.name]) is not None and is_streamed(source)
-        }
-        for table in tables:
-            source = sources[table.name]
-            if table.name in scans:
-                bounds[table.name] = scans[table.name].run(progress)
+    def __init__(self, workspace: Workspace, tables: list[Table]) -> None:
+        self.workspace, self.tables = workspace, tables
+        self.sources = {table.name: workspace.layout.tables.get(table.name) for table in tables}
+
+    def __enter__(self) -> Scans:
+        with ExitStack() as stack:
+            self.scans = {
+                table.name: stack.enter_context(_Scan(self.workspace, table, source))
+                for table in self.tables
+                if (source := self.sources[table.name]) is not None and is_streamed(source)
+            }
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stack.close()
+
+    def convert(self, progress: Callable[[int], None]) -> dict[str, Bounds]:
+        """Convert the rows that need care; return the id ranges in which large tables can be read in chunks."""
+        bounds: dict[str, Bounds] = {}
+        for table in self.tables:
+            source = self.sources[table.name]
+            if table.name in self.scans:
+                bounds[table.name] = self.scans[table.name].run(progress)
             elif source is not None:
-                _convert_all(workspace, table, source, progress)
-    return bounds
+                _convert_all(self.workspace, table, source, progress)
+        return bounds
 
 
 def _convert_all(
@@ -210,27 +220,28 @@ def _is_good_text(text: bytes | None) -> bool:
 
 def _is_choice(name: str, column: Column) -> str:
     values = ", ".join(f"'{choice.upper()}'" for choice in column.choices)
-    return f"typeof({name}) = 'text' AND {name} IN ({values})"
+    return f"{name} IN ({values})"  # text only: no blob equals any of them
 
 
 def _is_plain_time(name: str, column: Column) -> str:
-    """Accept what `legacy.convert.spell_moment` writes.
+    """Accept what `legacy.convert.spell_moment` writes, which is text only: no blob equals what `datetime` returns.
 
     `+` takes a column's affinity away: one declared DATETIME would have '1990' compared as a number. '+0 days'
     makes SQLite work out the date: without it `datetime` takes 30 February as it stands. A blob has its length
     in bytes, where text seems to end at a NUL.
     """
     second = f"substr({name}, 1, 19)"
-    fraction = f"substr({name}, 20) GLOB '{SIX_DIGITS}'"
-    long = f"length(CAST({name} AS BLOB)) = 26 AND {fraction} AND datetime({second}, '+0 days') = {second}"
+    digits = f"substr({name}, 20) GLOB '{SIX_DIGITS}'"
+    long = f"{digits} AND datetime({second}, '+0 days') = {second}"
+    short = f"datetime({name}, '+0 days') = +{name}"
+    is_long = f"length(CAST({name} AS BLOB)) = 26"
     if column.name == "scheduled_time":
-        plain = long
+        plain = f"{is_long} AND {long}"
+    elif column.name in ("started_at", "ended_at"):  # mostly set by Python
+        plain = f"CASE WHEN {is_long} THEN {long} AND substr({name}, 20) <> '.000000' ELSE {short} END"
     else:
-        long = f"{long} AND substr({name}, 20) <> '.000000'"
-        plain = f"CASE WHEN datetime({name}, '+0 days') = +{name} THEN 1 ELSE {long} END"
-    return (
-        f"typeof({name}) = 'text' AND +{name} >= '{FIRST_YEAR}' AND +{name} < '{LAST_YEAR + 1}' AND {plain}"
-    )
+        plain = f"CASE WHEN {short} THEN 1 ELSE {is_long} AND {long} AND substr({name}, 20) <> '.000000' END"
+    return f"+{name} >= '{FIRST_YEAR}' AND +{name} < '{LAST_YEAR + 1}' AND {plain}"
 
 
 def _is_plain_real(name: str, column: Column) -> str:

@@ -11,6 +11,7 @@ from legacy.tables import TURNS
 from legacy.workspace import Workspace
 
 DENSE_UP_TO = 16_000_000  # eight bytes a call: memory is bounded, and files with such ids are far larger
+FIRST_TIME = 19_900_101_000_000  # as digits; no plain time is earlier
 FEW = tuple(b"%d" % number for number in range(4096))
 
 
@@ -54,9 +55,8 @@ class TurnOrder:
     """Looks for calls whose turns are not in the order of their ids, chunk by chunk."""
 
     COLUMNS = (
-        "group_concat(CASE typeof(call_id) WHEN 'integer' THEN call_id ELSE 0 END), group_concat(coalesce("
-        "CAST(round(julianday(substr(created_at, 1, 19)) * 86400) AS INTEGER) * 1000000"
-        " + CAST(substr(created_at, 21) AS INTEGER), 0))"
+        "group_concat(CASE typeof(call_id) WHEN 'integer' THEN call_id ELSE 0 END),"
+        " group_concat(CASE typeof(created_at) WHEN 'text' THEN created_at ELSE '' END, '|')"
     )
 
     def __init__(self, workspace: Workspace) -> None:
@@ -65,9 +65,9 @@ class TurnOrder:
         self.odd: set[int] = set()
 
     def look_at(self, calls: bytes, times: bytes) -> None:
-        """Look at the calls and times (microseconds) of a chunk of turns, both in the order of the ids."""
+        """Look at the calls and times of a chunk of turns, both in the order of the ids."""
         latest, odd = self.latest.values, self.odd
-        for call, time in zip(map(int, calls.split(b",")), map(int, times.split(b",")), strict=True):
+        for call, time in zip(map(int, calls.split(b",")), _sortable(times), strict=True):
             if time < latest[call]:
                 odd.add(call)
             else:
@@ -94,3 +94,21 @@ class TurnOrder:
             f"INSERT OR IGNORE INTO parents_of_{TURNS.name} VALUES (?)",
             ((call,) for call in self.latest.used()),
         )
+
+
+def _sortable(times: bytes) -> Iterable[int]:
+    """Return an integer for each of the plain times, all others 0: a turn that has one is looked at anyway."""
+    digits = times.translate(None, b"- :").split(b"|")
+    if b"." not in times:
+        try:
+            return [(int(time) - FIRST_TIME) * 1_000_000 for time in digits]
+        except ValueError:
+            pass
+    return [_sortable_one(time) for time in digits]
+
+
+def _sortable_one(digits: bytes) -> int:
+    second, _, fraction = digits.partition(b".")
+    if len(second) != len(str(FIRST_TIME)) or not (second + fraction).isdigit():
+        return 0
+    return (int(second) - FIRST_TIME) * 1_000_000 + int(fraction[:6].ljust(6, b"0"))

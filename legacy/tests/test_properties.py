@@ -9,7 +9,7 @@ from legacy.check import check_import
 from legacy.convert import Context, convert_row
 from legacy.mapped import NULL, MappedTable
 from legacy.report import Report
-from legacy.scan import is_streamed, scan
+from legacy.scan import Scans, is_streamed
 from legacy.synthetic.build import build
 from legacy.tables import BACKUP_TABLE, TABLES, TURNS, Column, Kind, Table
 from legacy.tests.anyfile import AnyTable, files, tables, write_file
@@ -97,7 +97,8 @@ def spelled(column: Column, cell: object) -> bytes:
 
 def untouched(workspace: Workspace, table: Table) -> dict[int, dict[str, bytes]]:
     """Return the rows that are read as they stand, as they would be loaded."""
-    bounds = scan(workspace, [table], lambda _: None).get(table.name, [])
+    with Scans(workspace, [table]) as scans:
+        bounds = scans.convert(lambda _: None).get(table.name, [])
     workspace.finish()
     touched = {row[0] for row in workspace.connection.execute(f"SELECT id FROM touched_{table.name}")}
     found = {}
@@ -160,7 +161,8 @@ def test_no_row_of_a_clean_file_needs_care(tmp_path: Path) -> None:
     path = tmp_path / "clean.db"
     build(path, leads=60, seed=3)
     with open_workspace(path, Context()) as workspace:
-        scan(workspace, list(TABLES), lambda _: None)
+        with Scans(workspace, list(TABLES)) as scans:
+            scans.convert(lambda _: None)
         for name in STREAMED:
             assert workspace.connection.execute(f"SELECT count(*) FROM touched_{name}").fetchall() == [
                 (0,)
