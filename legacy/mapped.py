@@ -118,7 +118,12 @@ class MappedTable:
 
     def _sql(self, connection: sqlite3.Connection, names: list[str], low: int, high: int) -> str:
         null, separator = f"'{NULL.decode()}'", f"'{SEPARATOR.decode()}'"
-        cells = ", ".join(f"group_concat(coalesce({quoted(name)}, {null}), {separator})" for name in names)
+        # A plain row has no NULL in a required column.
+        shown = {
+            name: quoted(name) if self.table.column(name).required else f"coalesce({quoted(name)}, {null})"
+            for name in names
+        }
+        cells = ", ".join(f"group_concat({shown[name]}, {separator})" for name in names)
         touched = f"SELECT id FROM touched_{self.table.name}"
         query = f"SELECT {cells} FROM {OLD}.{quoted(self.table.name)} NOT INDEXED WHERE id BETWEEN ? AND ?"
         if connection.execute(f"{touched} WHERE id BETWEEN ? AND ? LIMIT 1", (low, high)).fetchone() is None:

@@ -162,6 +162,9 @@ def repeated(table: Table, column: str) -> Callable[[Rules], None]:
 def _later_of_equals(rules: Rules, table: Table, column: str) -> list[int]:
     view = rules.view(table, "id", column)
     name = quoted(column)
+    values, different = rules.rows(f"SELECT count({name}), count(DISTINCT {name}) FROM {view}")[0]
+    if values == different:
+        return []
     rows = rules.rows(
         f"SELECT v.id FROM {view} v JOIN (SELECT {name}, min(id) AS id FROM {view} WHERE {name} IS NOT NULL"
         f" GROUP BY {name} HAVING count(*) > 1) f ON f.{name} = v.{name} WHERE v.id <> f.id ORDER BY v.id"

@@ -178,7 +178,7 @@ _turn_columns = (
     Column("role", Kind.CHOICE, required=True, choices=ROLES),
     _text("message", required=True),
     _time("created_at"),
-    Column("turn", Kind.ADDED, type="integer"),
+    Column("turn", Kind.ADDED, required=True, type="integer"),
 )
 TURNS = Table("conversation_history", _turn_columns, _source(*_turn_columns))
 

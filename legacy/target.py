@@ -82,9 +82,8 @@ class Reader:
         self.names = [column.name for column in columns]
         texts = ", ".join(f"{text_of(table, c)} AS {_quoted(c.name)}" for c in columns)
         joined = ", ".join(
-            f"convert_to(string_agg(coalesce({_quoted(name)}, '{NULL.decode()}'),"
-            f" '{SEPARATOR.decode()}'), 'UTF8')"
-            for name in self.names
+            f"convert_to(string_agg({_never_null(column)}, '{SEPARATOR.decode()}'), 'UTF8')"
+            for column in columns
         )
         self.query = (
             f"SELECT {joined} FROM (SELECT {texts} FROM {table.from_clause}"
@@ -96,6 +95,11 @@ class Reader:
         found = self.cursor.execute(self.query, (low, high), prepare=True, binary=True).fetchone() or ()
         split = [cells.split(SEPARATOR) if cells is not None else [] for cells in found]
         return Chunk(low, high, dict(zip(self.names, split, strict=True)))
+
+
+def _never_null(column: Column) -> str:
+    name = _quoted(column.name)
+    return name if column.required else f"coalesce({name}, '{NULL.decode()}')"
 
 
 def store_digests(connection: Connection, table: Table) -> None:
