@@ -19,7 +19,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from database import embedded_home
-from database.embedded_home import SOCKET_NAME, EmbeddedServerError, Home
+from database.embedded_home import EmbeddedServerError, Home
 from database.processes import Watch, alive, working_in
 
 __all__ = ["EmbeddedServer", "EmbeddedServerError", "start"]
@@ -31,6 +31,7 @@ POLL_INTERVAL = 0.02
 STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "kill": signal.SIGKILL}
 SUPERUSER = "postgres"
 PROGRAM = "postgres"
+PORT = 5432  # only the name of the socket has it, unless the server listens on TCP
 
 SERVER_SETTINGS = {
     # Nobody but the owner of the socket's folder can connect, which is why no password is needed.
@@ -59,19 +60,32 @@ INITDB_OPTIONS = (
 )
 # Does not survive a power cut, but any kill. With synchronous_commit off as well, a killed server would
 # forget transactions that it had confirmed, and tests that kill it could not tell this from a fault of ours.
+# Everybody on the machine can reach a TCP port, so there a password is asked for.
+TCP_RULES = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 class EmbeddedServer:
     """One server per data directory. Methods may be called from any thread and any process.
 
-    `durable` is used by the process that starts the server, `database` by the one that creates the data.
+    `durable` is used by the process that starts the server, `database` by the one that creates the data. With
+    `tcp_port` the server listens on 127.0.0.1 too, as `tcp_rules` (pg_hba.conf) allow: for tests and benchmarks.
     """
 
-    def __init__(self, data_dir: Path | str, *, durable: bool = True, database: str = "ai_scheduler") -> None:
+    def __init__(
+        self,
+        data_dir: Path | str,
+        *,
+        durable: bool = True,
+        database: str = "ai_scheduler",
+        tcp_port: int | None = None,
+        tcp_rules: str = TCP_RULES,
+    ) -> None:
         self.data_dir = Path(data_dir).absolute()
         self.durable = durable
         self.database = database
+        self.tcp_port = tcp_port
+        self.tcp_rules = tcp_rules
         self._watch: Watch | None = None
         self._data = embedded_home.locate(self.data_dir)
 
@@ -146,12 +160,15 @@ class EmbeddedServer:
     @property
     def conninfo(self) -> dict[str, Any]:
         """Arguments of `psycopg.connect`."""
-        return {"host": str(self.socket_dir), "user": SUPERUSER, "dbname": self.database}
+        address = {"host": str(self.socket_dir), "user": SUPERUSER, "dbname": self.database}
+        return {**address, "port": self.tcp_port} if self.tcp_port else address
 
     @property
     def url(self) -> str:
         """A DATABASE_URL. The folder is a parameter because parsers turn the host part to lower case."""
-        return f"postgresql://{SUPERUSER}@/{self.database}?host={quote(str(self.socket_dir), safe='')}"
+        folder = quote(str(self.socket_dir), safe="")
+        port = f"&port={self.tcp_port}" if self.tcp_port else ""
+        return f"postgresql://{SUPERUSER}@/{self.database}?host={folder}{port}"
 
     @property
     def _lock_path(self) -> Path:
@@ -204,7 +221,8 @@ class EmbeddedServer:
         folder = home.make_socket_dir()
         # The pids in left-over files may belong to anything by now, even to a zombie that nobody reaps, and
         # PostgreSQL then refuses to start. _settled() has seen that no process works in the directory.
-        for rest in (home.data / "postmaster.pid", folder / SOCKET_NAME, folder / f"{SOCKET_NAME}.lock"):
+        name = _socket_name(self.tcp_port or PORT)
+        for rest in (home.data / "postmaster.pid", folder / name, folder / f"{name}.lock"):
             rest.unlink(missing_ok=True)
         if self.log_path.exists():
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
@@ -222,6 +240,10 @@ class EmbeddedServer:
 
     def _server_command(self, home: Home, socket_dir: Path) -> Command:
         settings = SERVER_SETTINGS | ({} if self.durable else NOT_DURABLE)
+        if self.tcp_port:
+            rules = home.data / "tcp_rules.conf"
+            rules.write_text(self.tcp_rules)
+            settings |= {"listen_addresses": "127.0.0.1", "port": str(self.tcp_port), "hba_file": str(rules)}
         # A list of folders for PostgreSQL, in which quotes protect commas and spaces.
         settings["unix_socket_directories"] = '"' + str(socket_dir).replace('"', '""') + '"'
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -259,7 +281,7 @@ class EmbeddedServer:
             return False
         with socket(AF_UNIX) as probe:
             try:
-                probe.connect(str(Path(lines[4]) / SOCKET_NAME))
+                probe.connect(str(Path(lines[4]) / _socket_name(int(lines[3]))))
             except PermissionError as error:
                 raise EmbeddedServerError(
                     f"The embedded PostgreSQL in {self.data_dir} was started by another user."
@@ -287,6 +309,10 @@ class EmbeddedServer:
             (line for line in reversed(lines) if "FATAL" in line), lines[-1] if lines else "no message"
         )
         return f"{last} (see {self.log_path})"
+
+
+def _socket_name(port: int) -> str:
+    return f".s.PGSQL.{port}"
 
 
 def start(data_dir: Path | str, *, durable: bool = True, database: str = "ai_scheduler") -> EmbeddedServer:

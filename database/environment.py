@@ -16,6 +16,9 @@ FILE = ".env"
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+# What PostgreSQL and the operating system take: 32 bits, for times as milliseconds.
+LARGEST = 2**31 - 1
+LONGEST = LARGEST // 1000  # seconds
 ASSIGNMENT = re.compile(r"(export )?[A-Za-z_0-9]+=")
 
 
@@ -90,8 +93,11 @@ class Environment:
         value = self.text(name)
         if not value:
             return default
-        if not (value.isascii() and value.isdigit() and int(value) >= minimum):
-            raise ImproperlyConfigured(f"{name} must be a whole number, {minimum} or more.")
+        digits = value.isascii() and value.isdigit() and len(value) <= len(str(LARGEST))
+        if not (digits and minimum <= int(value) <= LARGEST):
+            raise ImproperlyConfigured(
+                f"{name} must be a whole number, {minimum} or more, {LARGEST} at most."
+            )
         return int(value)
 
     def seconds(self, name: str, default: float, *, zero_allowed: bool = False) -> float:
@@ -102,9 +108,9 @@ class Environment:
             number = float(value)
         except ValueError:
             number = -1.0
-        if not (0 < number < float("inf") or (zero_allowed and number == 0)):
+        if not (0 < number <= LONGEST or (zero_allowed and number == 0)):
             least = "0 or more" if zero_allowed else "more than 0"
-            raise ImproperlyConfigured(f"{name} must be a number of seconds, {least}.")
+            raise ImproperlyConfigured(f"{name} must be a number of seconds, {least}, {LONGEST} at most.")
         return number
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
@@ -116,6 +122,11 @@ class Environment:
 
     def words(self, name: str) -> list[str]:
         return [word.strip() for word in self.text(name).split(",") if word.strip()]
+
+    @staticmethod
+    def publish(name: str, value: str) -> None:
+        """Set a variable for a library that reads `os.environ` itself."""
+        os.environ[name] = value
 
     def __repr__(self) -> str:
         # Values may be secrets and a repr ends up in error reports.

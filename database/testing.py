@@ -5,9 +5,12 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import socket
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -79,25 +82,42 @@ def reachable_folder(*, in_memory: bool = False) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def wait_until(condition: Callable[[], object], *, timeout: float = 10.0, pause: float = 0.01) -> None:
+    """Return as soon as `condition` is true; raise TimeoutError when it is not within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"It did not come true within {timeout:g} s.")
+        time.sleep(pause)
+
+
 def _has_room(folder: Path) -> bool:
     return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ROOM
 
 
 @contextmanager
-def throw_away_server(template: Path) -> Iterator[EmbeddedServer]:
+def throw_away_server(template: Path, **options: Any) -> Iterator[EmbeddedServer]:
     """Yield a running server that the test may stop, kill and start again; all of it is deleted after.
 
-    Its data is a copy of `template`, the directory of a stopped server, because copying is much quicker
-    than creating.
+    `options` are those of EmbeddedServer. Its data is a copy of `template`, the directory of a stopped server,
+    because copying is much quicker than creating.
     """
     with reachable_folder(in_memory=True) as folder:
         # Unlike shutil, cp keeps the owner, and PostgreSQL starts for nobody else.
         subprocess.run(["cp", "-a", str(template.resolve()), str(folder / "postgres")], check=True)
-        server = EmbeddedServer(folder / "postgres", durable=False)
+        server = EmbeddedServer(folder / "postgres", durable=False, **options)
         try:
             yield server.start()
         finally:
             server.remove()
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens at this moment."""
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @contextmanager

@@ -30,13 +30,13 @@ def test_a_switch_refuses_other_words_instead_of_taking_them_for_off():
         environment(FLAG="enabled").switch("FLAG", False)
 
 
-@pytest.mark.parametrize("text", ["-1", "1.5", "ten", "٣", "1e3"])
+@pytest.mark.parametrize("text", ["-1", "1.5", "ten", "٣", "1e3", "2147483648", "9" * 5000])
 def test_a_whole_number_refuses_what_is_none(text):
     with pytest.raises(ImproperlyConfigured, match="^COUNT must be a whole number"):
         environment(COUNT=text).whole("COUNT", 1)
 
 
-@pytest.mark.parametrize("text", ["-1", "0", "nan", "inf", "soon"])
+@pytest.mark.parametrize("text", ["-1", "0", "nan", "inf", "soon", "1e10", "1e300"])
 def test_seconds_refuse_what_is_no_duration(text):
     with pytest.raises(ImproperlyConfigured, match="^WAIT must be a number of seconds"):
         environment(WAIT=text).seconds("WAIT", 1)

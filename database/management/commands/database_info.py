@@ -11,7 +11,7 @@ from database.info import database_info
 class Command(BaseCommand):
     # It is called when something is wrong; a complaint about an admin class must not stop it.
     requires_system_checks: list[str] = []
-    help = "Show which database is in force, where its URL came from, and the pool's figures."
+    help = "Show which database is in force, where its URL came from, and how full pools and server are."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -29,10 +29,15 @@ def as_json(info: dict[str, Any]) -> str:
 
 
 def as_lines(info: dict[str, Any]) -> str:
-    return "\n".join(f"{name.replace('_', ' '):<18} {_readable(value)}" for name, value in info.items())
+    width = max(map(len, info)) + 2
+    return "\n".join(f"{name.replace('_', ' '):<{width}}{_readable(value)}" for name, value in info.items())
 
 
 def _readable(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {number:g}" for name, number in value.items())
+        return ", ".join(f"{name.replace('_', ' ')} {_readable(part)}" for name, part in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
     return "-" if value is None else str(value)

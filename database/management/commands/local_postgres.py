@@ -5,7 +5,6 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from database.backend.base import embedded_server
-from database.config import EMBEDDED_ENGINE
 from database.embedded import EmbeddedServer, EmbeddedServerError
 
 NOT_RUNNING = 3  # as `systemctl status` and `pg_ctl status` answer
@@ -28,7 +27,7 @@ class Command(BaseCommand):
 
     def server(self) -> EmbeddedServer:
         database = settings.DATABASES["default"]
-        if database["ENGINE"] != EMBEDDED_ENGINE:
+        if "EMBEDDED_DATA_DIR" not in database:
             raise CommandError("DATABASE_URL is set, so there is no embedded PostgreSQL here.")
         return embedded_server(database["EMBEDDED_DATA_DIR"])
 
