@@ -10,19 +10,25 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.utils.html import format_html
+from django.utils.safestring import mark_safe
 
+import legacy.job_admin  # noqa: F401  (registers jobs)
 from legacy import notes_csv
 from legacy.admin_filters import ReasonFilter, TableFilter
 from legacy.correction import CorrectionView
 from legacy.models import ImportRowNote, ImportRun
+from legacy.reasons import SHAPE, having_words
+from legacy.sides import NOT_STORED, sides, stored_rows, without_key
 from legacy.stored import stored_row
 from legacy.tables import BY_NAME
 from scheduler.staff.admin import ReadOnlyAdmin
-from scheduler.staff.display import NOTHING, link, list_link, moment, table
+from scheduler.staff.changelist import StaffChangeList
+from scheduler.staff.display import NOTHING, label, link, list_link, moment, table
 
 COUNTS = ("read", "inserted", "updated", "unchanged", "rejected", "repaired", "conflicts")
 NOTES_OF_COUNT = {"rejected": "rejected", "repaired": "repaired", "conflicts": "conflict"}
 SHOWN_CHARACTERS = 80
+EMPTY = mark_safe('<em class="staff-quiet">empty text</em>')
 
 
 @admin.register(ImportRun)
@@ -65,7 +71,11 @@ class ImportRunAdmin(ReadOnlyAdmin):
         """Show the report's counts; those that have notes lead to them."""
         tables = _tables(run)
         rows = [[name, *(_count(run, name, key, figures) for key in COUNTS)] for name, figures in tables]
-        return table(["Table", *(key.capitalize() for key in COUNTS)], rows) if rows else NOTHING
+        return (
+            table("Rows per table", ["Table", *(key.capitalize() for key in COUNTS)], rows)
+            if rows
+            else NOTHING
+        )
 
     @admin.display(description="Notes")
     def all_notes(self, run: ImportRun) -> str:
@@ -99,16 +109,48 @@ def _count(run: ImportRun, name: str, key: str, figures: dict[str, int]) -> str:
     return list_link(ImportRowNote, number, **filters)
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def _text(text: str) -> str:
+    if not text:
+        return EMPTY
+    return format_html('<span dir="auto">{}</span>', text)
+
+
 def _pretty(value: object) -> str:
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return format_html('<pre dir="auto" style="white-space: pre-wrap; margin: 0">{}</pre>', text)
+
+
+class NoteChangeList(StaffChangeList):
+    """The list of notes, with the rows that those on the page are about."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        notes = list(self.result_list)
+        rows = stored_rows(notes)
+        for note in notes:
+            note.stored_row = rows.get((note.table_name, note.row_id))
+        self.result_list = notes
 
 
 @admin.register(ImportRowNote)
 class ImportRowNoteAdmin(ReadOnlyAdmin):
     change_list_template = "legacy/notes.html"
     change_form_template = "legacy/note.html"
-    list_display = ["id", "table_name", "row_id", "kind", "column", "beginning", "reason", "resolved"]
+    list_display = [
+        "id",
+        "table_name",
+        "row_id",
+        "sort",
+        "column",
+        "beginning",
+        "stored_value",
+        "reason",
+        "resolved",
+    ]
     list_display_links = ["id", "row_id"]
     list_filter = ["kind", TableFilter, "run", ReasonFilter, ("resolved_at", admin.EmptyFieldListFilter)]
     search_fields = ["reason"]
@@ -123,19 +165,19 @@ class ImportRowNoteAdmin(ReadOnlyAdmin):
         "kind",
         "column",
         "reason",
-        "original_written",
+        "both_sides",
         "resolved",
         "resolved_by",
     ]
     list_select_related = ["run"]
     actions = ["download"]
 
+    sort = label("kind", "Kind", {"rejected": "bad", "repaired": "warning", "conflict": "busy"})
     resolved = moment("resolved_at", "Resolved")
 
     @admin.display(description="Original")
     def beginning(self, note: ImportRowNote) -> str:
-        text = json.dumps(note.original, ensure_ascii=False)
-        return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+        return _shortened(json.dumps(without_key(note), ensure_ascii=False))
 
     @admin.display(description="Run")
     def run_link(self, note: ImportRowNote) -> str:
@@ -146,9 +188,24 @@ class ImportRowNoteAdmin(ReadOnlyAdmin):
         row = stored_row(note)
         return link(row) if row else "not in the database"
 
-    @admin.display(description="Original")
-    def original_written(self, note: ImportRowNote) -> str:
-        return _pretty(note.original)
+    @admin.display(description="Stored")
+    def stored_value(self, note: Any) -> str:
+        """Show the value beside the original one; of a whole row, whether it is there at all."""
+        if note.column is None and isinstance(note.original, dict):
+            return link(note.stored_row, "imported") if note.stored_row else NOT_STORED
+        return _shortened(sides(note, note.stored_row)[0].stored)
+
+    @admin.display(description="Original and stored")
+    def both_sides(self, note: ImportRowNote) -> str:
+        compared = sides(note, stored_row(note))
+        rows = [
+            (each.column, _text(each.original), _text(each.stored), "differs" if each.differs else "")
+            for each in compared
+        ]
+        return table("Original and stored", ["Column", "Original", "Stored", "Difference"], rows)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[StaffChangeList]:
+        return NoteChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[ImportRowNote], search_term: str
@@ -156,7 +213,7 @@ class ImportRowNoteAdmin(ReadOnlyAdmin):
         word = search_term.strip()
         if word.isascii() and word.isdigit() and len(word) < 19:
             return queryset.filter(row_id=int(word)), False
-        return super().get_search_results(request, queryset, search_term)
+        return (queryset.alias(shape=SHAPE).filter(having_words(word)) if word else queryset), False
 
     @admin.action(description="Download as CSV", permissions=["view"])
     def download(self, request: HttpRequest, notes: QuerySet[ImportRowNote]) -> HttpResponseBase:

@@ -1,17 +1,14 @@
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, F, Func, QuerySet, Value
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from legacy.models import ImportRowNote
+from legacy.reasons import SHAPE, shapes
 from legacy.tables import BY_NAME
 
-REASONS_OFFERED = 20
-NOTES_LOOKED_AT = 10_000
-NUMBER = "N"
+REASONS_OFFERED = 60
 
 
 class TableFilter(admin.SimpleListFilter):
@@ -26,23 +23,13 @@ class TableFilter(admin.SimpleListFilter):
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """Offer the reasons that occur most among the newest notes; grouping all of them would take long.
-
-    Reasons that differ in a number only, such as the id of a missing parent, are one choice.
-    """
+    """Offer the reasons by their shape: those that differ in a number only are one choice."""
 
     title = "reason"
     parameter_name = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        newest = ImportRowNote.objects.order_by("-pk").values("pk")[:NOTES_LOOKED_AT]
-        without_numbers = Func(
-            F("reason"), Value("[0-9]+"), Value(NUMBER), Value("g"), function="regexp_replace"
-        )
-        notes = ImportRowNote.objects.filter(pk__in=newest).order_by()
-        reasons = notes.annotate(shown=without_numbers).values("shown")
-        common = reasons.annotate(count=Count("*")).order_by("-count", "shown")[:REASONS_OFFERED]
-        offered = [row["shown"] for row in common]
+        offered = shapes(REASONS_OFFERED)
         chosen = request.GET.get(self.parameter_name)
         if chosen and chosen not in offered:
             offered.append(chosen)
@@ -50,7 +37,4 @@ class ReasonFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         reason = self.value()
-        if not reason:
-            return queryset
-        pattern = re.escape(reason).replace(NUMBER, f"([0-9]+|{NUMBER})")
-        return queryset.filter(reason__regex=f"^{pattern}$")
+        return queryset.alias(shape=SHAPE).filter(shape=reason) if reason else queryset

@@ -22,7 +22,7 @@ EXCLUSIVE: dict[str, dict[str, str]] = {
     "conversation_history": {"t.call_id = i.call_id AND t.turn = i.turn": "turn"},
     "meetings": {
         "t.calendar_event_id = i.calendar_event_id": "calendar_event_id",
-        "t.during && tsrange(i.scheduled_time AT TIME ZONE 'UTC', i.scheduled_time AT TIME ZONE 'UTC'"
+        "t.busy && tsrange(i.scheduled_time AT TIME ZONE 'UTC', i.scheduled_time AT TIME ZONE 'UTC'"
         " + coalesce(nullif(i.duration, 0), 30) * interval '1 minute')"
         " AND t.host_id = (SELECT id FROM meeting_hosts WHERE name = i.host)"
         " AND NOT t.allow_overlap AND NOT i.allow_overlap"

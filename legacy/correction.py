@@ -10,10 +10,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.views import View
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from legacy.models import ImportRowNote
 from legacy.originals import shown
 from legacy.reimport import CorrectionRefused, import_corrected
+from legacy.sides import in_order
 from legacy.stored import model_of
 from scheduler.staff.display import admin_address
 
@@ -23,11 +25,11 @@ LONG = 80
 class CorrectionForm(forms.Form):
     """One text field per column of the original row, a JSON object; an emptied field means NULL."""
 
-    def __init__(self, original: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, original: Any, table: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.original: dict[str, object] = original
-        for column, value in original.items():
-            self.fields[column] = _text_field(column, shown(value))
+        for column in in_order(table, original):
+            self.fields[column] = _text_field(column, shown(original[column]))
 
     def values(self) -> dict[str, str | None]:
         """Return the columns as texts; those left as they were keep an empty text apart from NULL."""
@@ -39,8 +41,8 @@ class CorrectionForm(forms.Form):
 
 def _text_field(column: str, text: str) -> forms.CharField:
     lines = text.count("\n") + len(text) // LONG
-    widget = forms.Textarea(attrs={"rows": min(12, lines + 1), "cols": LONG, "dir": "auto"})
-    short = forms.TextInput(attrs={"class": "vTextField", "dir": "auto"})
+    widget = UnfoldAdminTextareaWidget(attrs={"rows": min(12, lines + 1), "cols": LONG, "dir": "auto"})
+    short = UnfoldAdminTextInputWidget(attrs={"dir": "auto"})
     return forms.CharField(
         label=column, initial=text, required=False, strip=False, widget=widget if lines else short
     )
@@ -64,11 +66,11 @@ class CorrectionView(View):
 
     def get(self, request: HttpRequest, note_id: int) -> HttpResponse:
         note = self._note(request, note_id)
-        return self._page(request, note, CorrectionForm(note.original))
+        return self._page(request, note, CorrectionForm(note.original, note.table_name))
 
     def post(self, request: HttpRequest, note_id: int) -> HttpResponse:
         note = self._note(request, note_id)
-        form = CorrectionForm(note.original, request.POST)
+        form = CorrectionForm(note.original, note.table_name, request.POST)
         if form.is_valid() and self._import(request, note, form):
             messages.success(request, f"Row {note.row_id} of {note.table_name} is imported.")
             return HttpResponseRedirect(admin_address(note))
@@ -94,6 +96,7 @@ class CorrectionView(View):
             **self.model_admin.admin_site.each_context(request),
             "title": f"Import row {note.row_id} of {note.table_name} again",
             "opts": ImportRowNote._meta,
+            "original": note,
             "note": note,
             "form": form,
         }

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from psycopg import sql
+
+from database.bulk.copying import copy_blocks
 from legacy.ahead import read_ahead
 from legacy.mapped import NULL, Chunk, MappedTable
 from legacy.rebuild import bare_tables, may_rebuild
@@ -20,9 +23,9 @@ def fill(
     tables = [each.table for each in mapped]
     host = host_id(connection)
     if not may_rebuild(connection, tables):
-        return {each.table.name: _copy(connection, each, host, "", progress) for each in mapped}
+        return {each.table.name: _copy(connection, each, host, progress) for each in mapped}
     with bare_tables(connection, tables):
-        return {each.table.name: _copy(connection, each, host, " (FREEZE)", progress) for each in mapped}
+        return {each.table.name: _copy(connection, each, host, progress, freeze=True) for each in mapped}
 
 
 def host_id(connection: Connection) -> int:
@@ -43,24 +46,23 @@ def _copy(
     connection: Connection,
     mapped: MappedTable,
     host: int,
-    options: str,
     progress: Callable[[str, int], None],
+    *,
+    freeze: bool = False,
 ) -> int:
-    table = mapped.table
-    names, constant = stored_columns(table), b""
-    columns = ", ".join(f'"{name}"' for name in names)
-    if table is MEETINGS:
-        columns += ", host_id"
-        constant = b"\t%d" % host
-    keys: list[bytes] = []
-    cursor = connection.cursor()
-    with cursor.copy(f'COPY "{table.name}" ({columns}) FROM STDIN{options}'.encode()) as copy:
+    table, keys = mapped.table, list[bytes]()
+    columns = stored_columns(table)
+    constant = b"\t%d" % host if table is MEETINGS else b""
+
+    def blocks() -> Iterator[bytes]:
         for chunk in read_ahead(mapped.chunks()):
-            text = chunk.copy_text(names)
-            copy.write(text.replace(b"\n", constant + b"\n") if constant else text)
-            keys += key_rows(chunk) if table is PARTNERS else []
+            text = chunk.copy_text(columns)
+            yield text.replace(b"\n", constant + b"\n") if constant else text
+            keys.extend(key_rows(chunk) if table is PARTNERS else [])
             progress(table.name, len(chunk))
-    rows = cursor.rowcount
+
+    names = (*columns, "host_id") if constant else columns
+    rows = copy_blocks(connection.cursor(), sql.Identifier(table.name), names, blocks(), freeze=freeze)
     if keys:
         copy_keys(connection, keys)
     return rows
@@ -75,8 +77,4 @@ def key_rows(chunk: Chunk) -> Iterator[bytes]:
 
 
 def copy_keys(connection: Connection, rows: Iterable[bytes]) -> None:
-    with connection.cursor().copy(
-        f"COPY partner_api_keys ({', '.join(KEY_COLUMNS)}) FROM STDIN".encode()
-    ) as copy:
-        for row in rows:
-            copy.write(row)
+    copy_blocks(connection.cursor(), sql.Identifier("partner_api_keys"), KEY_COLUMNS, rows)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from psycopg import sql
+
+from database.bulk.copying import copy_blocks
 from legacy.clashes import find_clashes
 from legacy.compare import Difference, Row, compare
 from legacy.errors import Stopped
@@ -124,11 +127,12 @@ class Merge:
         self.merged.unchanged += difference.rows - len(rows)
         if rows:
             chunk = _chunk(self.table, rows)
-            with self.connection.cursor().copy(f"COPY incoming_{name} FROM STDIN".encode()) as copy:
-                copy.write(chunk.copy_text(self.table.column_names))
+            columns = self.table.column_names
+            self._copy(f"incoming_{name}", columns, [chunk.copy_text(columns)])
         if difference.only_stored:
-            with self.connection.cursor().copy(f"COPY extra_{name} FROM STDIN".encode()) as copy:
-                copy.write(b"".join(b"%d\n" % row_id for row_id in difference.only_stored))
+            self._copy(
+                f"extra_{name}", ["id"], [b"".join(b"%d\n" % row_id for row_id in difference.only_stored)]
+            )
 
     def _judge(self) -> None:
         name = self.table.name
@@ -264,9 +268,7 @@ class Merge:
         if name not in self.mapped.workspace.layout.tables:
             return
         self._run(f"CREATE TEMP TABLE refused_{name} (id bigint) ON COMMIT DROP")
-        with self.connection.cursor().copy(f"COPY refused_{name} FROM STDIN".encode()) as copy:
-            for row_id in self.rejected_ids:
-                copy.write(b"%d\n" % row_id)
+        self._copy(f"refused_{name}", ["id"], (b"%d\n" % row_id for row_id in self.rejected_ids))
         base = BASE.format(table=name, bits=BUCKET_BITS, ids=f"extra_{name}")
         self._run(
             f"CREATE TEMP TABLE missing_{name} ON COMMIT DROP AS SELECT b.id, b.digest FROM ({base}) b"
@@ -274,6 +276,9 @@ class Merge:
         )
         rows = self.connection.execute(f"SELECT id FROM missing_{name} ORDER BY id").fetchall()
         self.merged.missing = [Missing(name, row[0], False) for row in rows]
+
+    def _copy(self, table: str, columns: Sequence[str], blocks: Iterable[bytes]) -> None:
+        copy_blocks(self.connection.cursor(), sql.Identifier(table), columns, blocks)
 
     def _run(self, statement: str) -> int:
         return self.connection.execute(statement.encode()).rowcount

@@ -1,8 +1,11 @@
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.db.models.lookups import IsNull
+
+from legacy.reasons import SHAPE
 
 
 class ImportRun(models.Model):
@@ -65,6 +68,7 @@ class ImportRowNote(models.Model):
         indexes = [
             models.Index("table_name", "row_id", name="import_row_notes_by_row"),
             models.Index("run", "kind", "table_name", name="import_row_notes_by_kind"),
+            models.Index(SHAPE, "id", name="import_row_notes_by_reason"),
         ]
 
     def __str__(self) -> str:
@@ -90,3 +94,60 @@ class ImportRowDigest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.table_name} {self.bucket}"
+
+
+class ImportJob(models.Model):
+    """A run of the import that staff started on a page; a background worker does it and writes here how far it is.
+
+    The row is written outside of the import's transaction, so that it shows progress and outlives a failure.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+        LOST = "lost"
+
+    file_name = models.CharField(help_text="Below the import folder.")
+    dry_run = models.BooleanField(default=True, db_default=True)
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
+    state = models.CharField(choices=State, default=State.WAITING, db_default=State.WAITING)
+    step = models.CharField(default="", db_default="")
+    rows_done = models.BigIntegerField(default=0, db_default=0)
+    rows_total = models.BigIntegerField(default=0, db_default=0)
+    report = models.JSONField(default=dict, help_text="Counts and the first notes.")
+    outcome = models.CharField(default="", db_default="", help_text="Why it failed, as a sentence.")
+    run = models.ForeignKey(ImportRun, null=True, on_delete=models.SET_NULL, related_name="+", editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    heartbeat_at = models.DateTimeField(null=True, editable=False)
+    ended_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        db_table = "import_jobs"
+        ordering = ["-id"]
+        constraints = [
+            # These states and no other.
+            models.CheckConstraint(
+                condition=Q(state__in=["waiting", "running"], ended_at=None)
+                | Q(state__in=["done", "failed", "lost"], ended_at__isnull=False),
+                name="import_jobs_ended",
+            ),
+            # One at a time: of two people who start at once the second is refused.
+            models.UniqueConstraint(
+                IsNull(F("ended_at"), True), condition=Q(ended_at=None), name="import_jobs_one_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{'Dry run' if self.dry_run else 'Import'} of {self.file_name}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.ended_at is None
+
+    @property
+    def percent(self) -> int:
+        return min(100, 100 * self.rows_done // self.rows_total) if self.rows_total else 0

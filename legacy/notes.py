@@ -6,6 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from psycopg import sql
+
+from database.bulk.cells import NULL, escaped
+from database.bulk.copying import copy_blocks
 from legacy.cells import write_moment
 from legacy.convert import REJECTED, SPELLING
 from legacy.merge import Conflict, Merged
@@ -57,7 +61,8 @@ def store_run(database: Connection, workspace: Workspace, run: _Import) -> None:
             report["seconds"],
         ),
     ).fetchone()
-    run_id = row[0] if row else None
+    assert row is not None
+    run_id = row[0]
     _copy_notes(database, run_id, _all(workspace, run.merges.values()))
     database.execute(
         "UPDATE import_row_notes n SET resolved_at = o.resolved_at, resolved_by_id = o.resolved_by_id"
@@ -79,11 +84,14 @@ def _all(workspace: Workspace, merged: Iterable[Merged]) -> Iterator[Row]:
     yield from workspace.connection.execute("SELECT * FROM notes ORDER BY rowid")
 
 
-def _copy_notes(database: Connection, run_id: Any, notes: Iterable[Row]) -> None:
-    columns = 'run_id, table_name, row_id, kind, "column", original, reason'
-    with database.cursor().copy(f"COPY import_row_notes ({columns}) FROM STDIN".encode()) as copy:
-        for note in notes:
-            copy.write_row((run_id, *note))
+def _copy_notes(database: Connection, run_id: int, notes: Iterable[Row]) -> None:
+    columns = ("run_id", "table_name", "row_id", "kind", "column", "original", "reason")
+    lines = ("\t".join(map(_cell, (run_id, *note))).encode() + b"\n" for note in notes)
+    copy_blocks(database.cursor(), sql.Identifier("import_row_notes"), columns, lines)
+
+
+def _cell(value: object) -> str:
+    return NULL if value is None else escaped(str(value))
 
 
 def _of_conflict(conflict: Conflict) -> Row:

@@ -17,6 +17,7 @@ from typing import Any, cast
 import psycopg
 from django.db import DatabaseError, connection, transaction
 
+from leads import tombstones
 from legacy import backup, history, snapshot
 from legacy.convert import Context
 from legacy.errors import MoveError, Stopped, UnusableSource, VerificationFailed
@@ -57,6 +58,7 @@ class Options:
     on_conflict: str = KEEP
     delete_missing: bool = False
     max_rejected: int | None = None
+    job_id: int | None = None  # of the page that started it
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -64,6 +66,7 @@ class Options:
             "on_conflict": self.on_conflict,
             "delete_missing": self.delete_missing,
             "max_rejected": self.max_rejected,
+            **({"job": self.job_id} if self.job_id else {}),
         }
 
 
@@ -98,6 +101,7 @@ class _Import:
                 self._check_rejected()
                 counts = self._load(database, mapping, fresh)
                 self._verify(database, mapping, counts, fresh)
+                tombstones.stop_all_calls()
                 self.report.seconds = time.monotonic() - self.started
                 self.report.notes = table_notes(workspace, self.merges.values())
                 store_run(database, workspace, self)

@@ -9,6 +9,7 @@ from django.contrib.admin.models import ADDITION, LogEntry
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from database.errors import constraint_of
 from leads.models import Lead
 from legacy.convert import Context, Rejected, convert_row
 from legacy.load import copy_keys, host_id, key_rows, stored_columns
@@ -27,6 +28,7 @@ SENTENCES = {
     "calls_one_active_per_lead": ("The lead has another active call; give this one an ended_at.", "ended_at"),
     "meetings_calendar_event_id_unique": ("Another meeting has this calendar_event_id.", "calendar_event_id"),
     "meetings_no_double_booking": ("Another meeting is booked at this time.", "scheduled_time"),
+    "meetings_buffers_kept": ("Another meeting needs this time to itself.", "scheduled_time"),
     "settings_key_unique": ("Another setting has this key.", "key"),
 }
 
@@ -144,7 +146,6 @@ def _resolve(note: ImportRowNote, row_id: int, user: Any) -> None:
 
 
 def _refusal(error: IntegrityError) -> CorrectionRefused:
-    cause = error.__cause__
-    name = getattr(getattr(cause, "diag", None), "constraint_name", None) or ""
+    name = constraint_of(error)
     sentence, column = SENTENCES.get(name, (f"The row breaks the rule {name}.", None))
     return CorrectionRefused(sentence, column)

@@ -203,7 +203,14 @@ MEETINGS = Table(
     _meeting_columns,
     _source(*_meeting_columns),
     expressions={"host": '(SELECT h.name FROM "meeting_hosts" h WHERE h.id = t.host_id)'},
-    constants={"allow_overlap": "false", "host": IMPORTED_HOST},
+    constants={
+        "allow_overlap": "false",
+        "host": IMPORTED_HOST,
+        "buffer_before": "0",
+        "buffer_after": "0",
+        "ics_sequence": "0",
+    },
+    defaults=tuple(Column(name, Kind.ADDED) for name in ("buffer_before", "buffer_after", "ics_sequence")),
 )
 
 _setting_columns = (_id(), _text("key", required=True), _text("value", required=True), _time("updated_at"))

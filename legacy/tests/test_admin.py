@@ -1,13 +1,15 @@
 import csv
+import re
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from legacy import correction
+from legacy import correction, reasons
 from legacy.models import ImportRowNote, ImportRun
 from legacy.reimport import CorrectionRefused
 from legacy.tables import BY_NAME
@@ -143,6 +145,41 @@ def test_reasons_that_differ_in_a_number_are_one_choice_of_the_filter(
     assert staff.ids_listed(admin_client, ImportRowNote, reason=reason) == {copy.pk}
 
 
+def test_filter_and_search_by_reason_read_no_note_that_they_do_not_show(run: ImportRun) -> None:
+    ImportRowNote.objects.bulk_create(
+        ImportRowNote(
+            run=run, table_name="leads", row_id=number, kind="repaired", reason=f"reason {number % 7}{word}"
+        )
+        for number in range(4000)
+        for word in ("", " of another")
+    )
+    note(run, reason="phone 24 is empty")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE import_row_notes")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("EXPLAIN (ANALYZE, COSTS off, TIMING off) " + reasons.SHAPES, [1000])
+        leaps = "\n".join(line for (line,) in cursor.fetchall())
+    found = ImportRowNote.objects.alias(shape=reasons.SHAPE).filter(shape="phone N is empty")
+
+    assert reasons.shapes() == ["phone N is empty", "reason N", "reason N of another"]
+    assert "import_row_notes_by_reason" in leaps and "Seq Scan" not in leaps
+    assert max(int(rows) for rows in re.findall(r"Rows Removed by Filter: (\d+)", leaps) or ["0"]) < 10
+    assert "import_row_notes_by_reason" in found.explain()
+
+
+@pytest.mark.parametrize(
+    ("term", "number"),
+    [("EMPTY phone", 1), ("24 phone", 1), ("phone 99", 1), ("phone full", 0), ("%", 0), ("  ", 2)],
+)
+def test_words_of_a_reason_are_found_in_any_order(
+    admin_client: Client, run: ImportRun, term: str, number: int
+) -> None:
+    note(run, reason="phone 24 is empty")
+    note(run, reason="not a time")
+
+    assert len(staff.ids_listed(admin_client, ImportRowNote, q=term)) == number
+
+
 def test_the_page_of_a_note_leads_to_the_stored_row(admin_client: Client, run: ImportRun) -> None:
     partner = Partner.objects.create(name="Acme")
     of_partner = note(run, table_name="partners", row_id=partner.pk, original=staff.HEBREW)
@@ -150,7 +187,7 @@ def test_the_page_of_a_note_leads_to_the_stored_row(admin_client: Client, run: I
 
     html = staff.page(admin_client, staff.address(ImportRowNote, "change", of_partner.pk))
     assert staff.address(Partner, "change", partner.pk) in html
-    assert '<pre dir="auto"' in html and staff.HEBREW in html
+    assert f'<td><span dir="auto">{staff.HEBREW}</span></td>' in html
     html = staff.page(admin_client, staff.address(ImportRowNote, "change", of_nothing.pk))
     assert "not in the database" in html
 

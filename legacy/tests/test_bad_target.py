@@ -16,8 +16,8 @@ EMPTY = "empty"
 
 
 @pytest.fixture(scope="module")
-def server(server_template: Path) -> Iterator[EmbeddedServer]:
-    with throw_away_server(server_template) as server:
+def server(migrated_template: Path) -> Iterator[EmbeddedServer]:
+    with throw_away_server(migrated_template) as server:
         with psycopg.connect(**server.conninfo, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {EMPTY}".encode())
         yield server
@@ -74,7 +74,6 @@ def test_a_disk_of_the_server_without_room(
     server: EmbeddedServer, manage: Manage, built: Path, tiny_tablespace: str
 ) -> None:
     content = built.read_bytes()
-    assert manage("migrate", "--no-input", DATABASE_URL=server.url).returncode == 0
     with psycopg.connect(**server.conninfo, autocommit=True) as connection:
         connection.execute(f"ALTER TABLE conversation_history SET TABLESPACE {tiny_tablespace}".encode())
     done = manage("migrate_from_sqlite", str(built), "--no-input", DATABASE_URL=server.url)

@@ -83,7 +83,7 @@ class Site:
 
     def empty(self) -> None:
         with self.connect() as connection:
-            connection.execute(f"TRUNCATE {', '.join(KEPT)}")
+            connection.execute(f"TRUNCATE {', '.join(KEPT)} CASCADE")
 
 
 def _content_of(connection: psycopg.Connection[Any], name: str) -> tuple[int, str | None]:
