@@ -1,7 +1,9 @@
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from calls.words import Words
 from leads.models import Lead
 
 
@@ -50,6 +52,7 @@ class Call(models.Model):
             models.Index(F("started_at").desc(), F("id").desc(), name="calls_newest"),
             models.Index("lead", F("started_at").desc(), F("id").desc(), name="calls_by_lead"),
             models.Index("outcome", F("started_at").desc(), F("id").desc(), name="calls_by_outcome"),
+            GinIndex(Words("transcript", "id"), name="calls_words", condition=Q(transcript__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -79,6 +82,11 @@ class Turn(models.Model):
                 condition=Q(role__in=["ai", "user", "system"]), name="conversation_history_role_known"
             ),
             models.CheckConstraint(condition=Q(turn__gte=1), name="conversation_history_turn_positive"),
+        ]
+        indexes = [
+            GinIndex(Words("message", "call_id"), name="conversation_history_words"),
+            # The role that few turns have: without it, whoever filters by it would read them all.
+            models.Index(F("id").desc(), name="conversation_history_system", condition=Q(role="system")),
         ]
 
     def __str__(self) -> str:

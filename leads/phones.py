@@ -1,9 +1,14 @@
 import re
+from functools import lru_cache
 
 import phonenumbers
 
+from leads.languages import DEFAULT, LANGUAGES
+from leads.numbering import calling_code, verdict
+
 PUNCTUATION = re.compile(r"[\s().+/-]+")
 FEWEST_DIGITS = 5
+WITHOUT_SEPARATORS = str.maketrans("", "", " ().-")
 
 
 def normalise(phone: str, country_code: str | None = None) -> tuple[str, bool]:
@@ -12,7 +17,12 @@ def normalise(phone: str, country_code: str | None = None) -> tuple[str, bool]:
     `country_code` is a region (`US`) or a calling code (`+41`, `41`); it helps numbers without their own.
     """
     text = phone.strip()
-    for candidate, region in ((text, None), (re.sub(r"^00", "+", text), None), (text, _region(country_code))):
+    # Most numbers need no parsing, which costs ten times as much.
+    if text.startswith("+"):
+        plain = text if text[1:].isdigit() else text.translate(WITHOUT_SEPARATORS)
+        if (is_valid := verdict(plain)) is not None:
+            return (plain, True) if is_valid else (text, False)
+    for candidate, region in _readings(text, country_code):
         try:
             number = phonenumbers.parse(candidate, region)
         except phonenumbers.NumberParseException:
@@ -20,6 +30,23 @@ def normalise(phone: str, country_code: str | None = None) -> tuple[str, bool]:
         if phonenumbers.is_valid_number(number):
             return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164), True
     return text, False
+
+
+def _readings(text: str, country_code: str | None) -> dict[tuple[str, str | None], None]:
+    """Return what a phone may mean, each reading once and in order: abroad, dialled with 00, at home."""
+    readings = ((text, None), (re.sub(r"^00", "+", text), None), (text, _region(country_code)))
+    return dict.fromkeys(readings)
+
+
+def origin(phone: str) -> tuple[str | None, str]:
+    """Return the calling code of a phone, such as `+44`, and the language spoken there; unknown: None and `en`."""
+    return _origin(phone[:4] if phone[1:4].isdigit() else phone[:8])
+
+
+@lru_cache(maxsize=4096)
+def _origin(start: str) -> tuple[str | None, str]:
+    code = calling_code(start)
+    return (None, DEFAULT) if code is None else (f"+{code}", LANGUAGES.get(code, DEFAULT))
 
 
 def _region(country_code: str | None) -> str | None:

@@ -78,3 +78,22 @@ class PartnerApiKey(models.Model):
             partner=partner, prefix=key[: len(KEY_PREFIX) + SHOWN_CHARACTERS], digest=digest_of(key)
         )
         return row, key
+
+
+class PartnerResult(models.Model):
+    """What came of a partner's leads when it was last counted; `partners.results` writes and reads it.
+
+    No foreign key: the move from SQLite takes those off and puts them back, and a count needs no such care.
+    """
+
+    partner_id = models.BigIntegerField(primary_key=True)
+    leads = models.BigIntegerField()
+    calls = models.BigIntegerField()
+    meetings = models.BigIntegerField(help_text="Scheduled, confirmed and completed ones.")
+    counted_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "partner_results"
+
+    def __str__(self) -> str:
+        return f"Results of partner {self.pk}"

@@ -150,26 +150,6 @@ def test_long_and_foreign_texts_are_saved_as_they_are(admin_client: Client) -> N
         assert row.name == text
 
 
-def test_the_page_of_a_lead_shows_its_latest_calls_and_meetings_in_few_queries(
-    admin_client: Client, django_assert_max_num_queries
-) -> None:
-    from calls.models import Call
-    from meetings.models import Meeting, MeetingHost
-
-    row = lead(1)
-    for number in range(30):
-        moment = f"2025-01-{number + 1:02}T10:00Z"
-        Call.objects.create(lead=row, started_at=moment, ended_at=moment, transcript=staff.SCRIPT)
-        host = MeetingHost.objects.create(name=f"{staff.SCRIPT} {number}")
-        Meeting.objects.create(lead=row, host=host, scheduled_time=moment)
-    with django_assert_max_num_queries(staff.MOST_QUERIES):
-        html = staff.page(admin_client, staff.address(Lead, "change", row.pk))
-
-    assert staff.SCRIPT not in html
-    assert html.count(staff.ESCAPED_SCRIPT) == 10
-    assert f"lead__id__exact={row.pk}" in html
-
-
 def test_actions_queue_leads_that_may_be_called_and_stop_others(admin_client: Client) -> None:
     ready = lead(1, phone_valid=True)
     lead(2, phone_valid=False)
@@ -182,6 +162,9 @@ def test_actions_queue_leads_that_may_be_called_and_stop_others(admin_client: Cl
     assert Lead.objects.get(status="queued") == ready
 
     admin_client.post(path, {"action": "stop_calling", **chosen})
+    assert Lead.objects.filter(do_not_call=True).get() == never
+    asked = {"action": "stop_calling", "confirmed": "yes", "reason": "They wrote to us", **chosen}
+    admin_client.post(path, asked)
     assert Lead.objects.filter(do_not_call=True).count() == 3
     assert Lead.objects.get(pk=never.pk).do_not_call
 

@@ -1,7 +1,10 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.messages import get_messages
 from django.test import Client
+from django.utils import timezone
 
 from calls.models import Call
 from leads.models import Lead
@@ -200,6 +203,92 @@ def test_a_host_with_a_value_that_is_none_is_refused(
 def test_a_host_with_meetings_is_not_deleted(admin_client: Client, host: MeetingHost) -> None:
     meeting(host)
 
-    admin_client.post(staff.address(MeetingHost, "delete", host.pk), {"post": "yes"})
+    admin_client.post(staff.address(MeetingHost, "delete", host.pk), {"confirmed": "yes"})
 
     assert MeetingHost.objects.filter(pk=host.pk).exists()
+
+
+def test_a_double_booking_names_free_slots_in_a_sentence(admin_client: Client) -> None:
+    ruth = MeetingHost.objects.create(name="Ruth", slot_minutes=60, horizon_days=30)
+    day = (timezone.now() + timedelta(days=2)).date()
+    taken = f"{day}T10:00Z"
+    meeting(ruth, scheduled_time=taken, duration=60)
+
+    answer = staff.add(admin_client, Meeting, **new(ruth, "10:00", scheduled_time_0=str(day)))
+
+    refused, free = staff.errors_of(answer)["scheduled_time"]
+    assert refused == TAKEN["scheduled_time"][0]
+    assert free.startswith(f"Free: {day} 11:00:00 UTC, {day} 12:00:00 UTC")
+    assert free.count(",") == 4
+
+
+def test_staff_may_book_out_of_hours_but_are_told(admin_client: Client) -> None:
+    never = MeetingHost.objects.create(name="Never", working_hours={"mon": []})
+    day = (timezone.now() + timedelta(days=2)).date()
+
+    answer = staff.add(admin_client, Meeting, **new(never, "10:00", scheduled_time_0=str(day)))
+
+    assert answer.status_code == 302
+    sentences = [str(each) for each in get_messages(answer.wsgi_request)]
+    assert "Saved, but: That time is not within the working hours of Never." in sentences
+    assert Lead.objects.get().status == "meeting_scheduled"
+
+
+def test_the_lead_follows_what_staff_do_to_its_meeting(admin_client: Client, host: MeetingHost) -> None:
+    staff.add(admin_client, Meeting, **new(host, "10:00"))
+    row = Meeting.objects.get()
+    assert Lead.objects.get().status == "meeting_scheduled"
+
+    staff.edit(admin_client, row, scheduled_time_1="10:15")
+    staff.edit(admin_client, row, status="cancelled")
+    assert Lead.objects.get().status == "contacted"
+    row.refresh_from_db()
+    assert row.ics_sequence == 2
+    staff.edit(admin_client, row, status="scheduled")
+    admin_client.post(staff.address(Meeting, "delete", row.pk), {"confirmed": "yes"})
+    assert Lead.objects.get().status == "contacted"
+
+
+@pytest.mark.parametrize(
+    ("hours", "sentence"),
+    [
+        ('{"montag": []}', '"montag" is no weekday; use mon, tue, wed, thu, fri, sat, sun.'),
+        ('{"mon": [["9:00", "17:00"]]}', 'mon: "9:00" is no time of day; write it as 09:00, up to 24:00.'),
+        (
+            '{"mon": [["17:00", "09:00"]]}',
+            "mon: 09:00 is not after 17:00; split a span that runs over midnight into two days.",
+        ),
+        (
+            '{"mon": [["09:00", "12:00"], ["11:00", "13:00"]]}',
+            "mon: 09:00 to 12:00 and 11:00 to 13:00 overlap.",
+        ),
+        ('{"mon": ["09:00", "17:00"]}', 'mon: write each span as ["09:00", "17:00"].'),
+        ("[1]", 'Write working hours as {"mon": [["09:00", "17:00"]]}.'),
+    ],
+)
+def test_working_hours_that_are_none_are_refused_in_a_sentence(
+    admin_client: Client, host: MeetingHost, hours: str, sentence: str
+) -> None:
+    errors = staff.errors_of(staff.edit(admin_client, host, working_hours=hours))
+
+    assert errors == {"working_hours": [sentence]}
+
+
+def test_exceptions_are_entered_beside_their_host(admin_client: Client, host: MeetingHost) -> None:
+    one = {
+        "exceptions-TOTAL_FORMS": "1",
+        "exceptions-0-first_day": "2026-05-04",
+        "exceptions-0-last_day": "2026-05-08",
+        "exceptions-0-hours": "[]",
+        "exceptions-0-host": str(host.pk),
+    }
+    assert staff.edit(admin_client, host, **one).status_code == 302
+    assert host.exceptions.get().hours == []
+
+    host.exceptions.all().delete()
+    wrong = one | {"exceptions-0-last_day": "2026-05-01", "exceptions-0-hours": '[["9", "10"]]'}
+    html = staff.edit(admin_client, host, **wrong).content.decode()
+    assert "is no time of day; write it as 09:00" in html
+    html = staff.edit(admin_client, host, **(one | {"exceptions-0-last_day": "2026-05-01"})).content.decode()
+    assert "The last day comes before the first." in html
+    assert not host.exceptions.exists()

@@ -1,20 +1,28 @@
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.db.models.expressions import Combinable
-from django.http import HttpRequest
-from django.template.loader import render_to_string
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.html import format_html_join
+from unfold.decorators import action
 
-from calls.models import Call, Turn
+from calls.admin import conversation, outcome, recording, words
+from calls.models import Call
 from leads import search
+from scheduler import content_policy
 from scheduler.staff.admin import StaffAdmin
-from scheduler.staff.display import NOTHING, link, list_link, moment
+from scheduler.staff.display import NOTHING, label, link, moment
 from scheduler.staff.refusals import Refusal
 
-MOST_TURNS = 500
-SHOWN_CHARACTERS = 160
+MOST_MEETINGS = 20
+ON_THE_TELEPHONE = "A call that is going on cannot be deleted; give it an end first."
+OUTCOMES: dict[str, str] = {
+    Call.Outcome.INTERESTED: "good",
+    Call.Outcome.NOT_INTERESTED: "bad",
+    Call.Outcome.NO_ANSWER: "warning",
+    Call.Outcome.BUSY: "busy",
+}
 
 
 class ActiveFilter(admin.SimpleListFilter):
@@ -32,7 +40,7 @@ class ActiveFilter(admin.SimpleListFilter):
 
 @admin.register(Call)
 class CallAdmin(StaffAdmin):
-    list_display = ["id", "lead_link", "outcome", "length", "language", "voice_name", "started", "ended"]
+    list_display = ["id", "lead_link", "result", "length", "language", "voice_name", "started", "ended"]
     list_filter = ["outcome", ActiveFilter, "started_at"]
     list_select_related = ["lead"]
     list_defer = ("transcript", "summary")
@@ -41,10 +49,12 @@ class CallAdmin(StaffAdmin):
     search_help_text = "The lead's name, e-mail or phone, a Twilio SID, or the id."
     ordering = ["-started_at", "-id"]
     raw_id_fields = ["lead"]
-    readonly_fields = ["meetings_made", "conversation", "created"]
+    readonly_fields = ["meetings_made", "recording", "conversation", "created"]
+    actions_list = ["find_words"]
+    actions_detail = ["correct_outcome"]
     fieldsets = [
         (None, {"fields": ["lead", "outcome", "started_at", "ended_at", "duration", "meetings_made"]}),
-        ("Conversation", {"fields": ["summary", "conversation", "transcript"]}),
+        ("Conversation", {"fields": ["summary", "recording", "conversation", "transcript"]}),
         ("Telephony", {"fields": ["twilio_call_sid", "recording_url", "language", "voice_id", "voice_name"]}),
         (None, {"fields": ["created"]}),
     ]
@@ -57,6 +67,10 @@ class CallAdmin(StaffAdmin):
         "calls_duration_not_negative": Refusal("The duration must be 0 or more seconds.", "duration"),
     }
 
+    class Media:
+        css: ClassVar = {"all": ["staff/calls.css"]}
+
+    result = label("outcome", "Outcome", OUTCOMES)
     started = moment("started_at", "Started")
     ended = moment("ended_at", "Ended")
     created = moment("created_at", "Created")
@@ -89,57 +103,46 @@ class CallAdmin(StaffAdmin):
 
     @admin.display(description="Turns")
     def conversation(self, call: Call) -> str:
-        """Show the turns as a readable exchange; a very long one continues in the list of turns."""
-        turns = list(Turn.objects.filter(call=call).order_by("turn")[: MOST_TURNS + 1])
-        every = list_link(Turn, "Show all turns", call__id__exact=call.pk) if len(turns) > MOST_TURNS else ""
-        return render_to_string("calls/conversation.html", {"turns": turns[:MOST_TURNS], "every": every})
+        return conversation.shown(call, *getattr(call, "_asked", (None, "")))
+
+    @admin.display(description="Recording")
+    def recording(self, call: Call) -> str:
+        return recording.shown(call)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        call = super().get_object(request, object_id, from_field)
+        if call is not None:
+            # What the address says of the conversation; the fields of a form are not given the request.
+            call._asked = conversation.asked(request)
+            request.played_from = recording.origin(call.recording_url)  # type: ignore[attr-defined]
+        return call
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # Changing it takes a reason, and the lead may have to follow.
+        fields = super().get_readonly_fields(request, obj)
+        return [*fields, "outcome"] if obj else fields
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        page = super().changeform_view(request, *args, **kwargs)
+        if origin := getattr(request, "played_from", None):
+            page[content_policy.HEADER] = content_policy.playing_from(origin)
+        return page
+
+    def refuse_deletion(self, rows: QuerySet[Call]) -> str:
+        # Without its active call a lead could be dialled while it is on the telephone.
+        return ON_THE_TELEPHONE if rows.filter(ended_at__isnull=True).exists() else ""
+
+    @action(description="Find words", url_path="words", icon="manage_search", permissions=["view"])
+    def find_words(self, request: HttpRequest) -> HttpResponse:
+        return words.page(self, request)
+
+    @action(
+        description="Correct the outcome", url_path="correct-outcome", icon="rule", permissions=["change"]
+    )
+    def correct_outcome(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return outcome.page(self, request, object_id)
 
     @admin.display(description="Meetings")
     def meetings_made(self, call: Call) -> str:
-        meetings = call.meetings.all()[:MOST_TURNS]
-        return render_to_string("calls/links.html", {"links": [link(meeting) for meeting in meetings]})
-
-
-@admin.register(Turn)
-class TurnAdmin(StaffAdmin):
-    list_display = ["id", "call_link", "turn", "role", "beginning", "created"]
-    list_filter = ["role"]
-    sortable_by = ["id"]
-    search_fields = ["message"]
-    search_help_text = "The number of a call: 17 finds the turns of call 17."
-    ordering = ["-id"]
-    raw_id_fields = ["call"]
-    fields = ["call", "turn", "role", "message", "created_at"]
-    refusals = {
-        "conversation_history_call_turn": Refusal("The call has a turn with this number already.", "turn"),
-        "conversation_history_turn_positive": Refusal("Turns count from 1.", "turn"),
-    }
-
-    created = moment("created_at", "Created")
-
-    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        return {"created_at": timezone.now(), **super().get_changeform_initial_data(request)}
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        return lookup == "call__id__exact" or super().lookup_allowed(lookup, value, request)
-
-    def get_ordering(self, request: HttpRequest) -> list[str | Combinable]:
-        # The turns of one call read downwards; the list of all shows what was said last.
-        return ["turn"] if "call__id__exact" in request.GET else ["-id"]
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Turn], search_term: str
-    ) -> tuple[QuerySet[Turn], bool]:
-        if not search_term.strip():
-            return queryset, False
-        call = search.row_number(search_term)
-        return (queryset.filter(call=call) if call is not None else queryset.none()), False
-
-    @admin.display(description="Call", ordering="call")
-    def call_link(self, turn: Turn) -> str:
-        return list_link(Turn, f"Call {turn.call_id}", call__id__exact=turn.call_id)
-
-    @admin.display(description="Message")
-    def beginning(self, turn: Turn) -> str:
-        text = turn.message
-        return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+        meetings = call.meetings.all()[:MOST_MEETINGS]
+        return format_html_join(", ", "{}", ((link(meeting),) for meeting in meetings)) or NOTHING

@@ -1,0 +1,230 @@
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.admin.utils import unquote
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.functional import cached_property
+from unfold.decorators import action
+
+from leads import removal, search, timeline
+from leads.admin.actions import ON_THE_TELEPHONE, LeadActions, acting_user
+from leads.admin.filters import DuplicateFilter, LanguageFilter
+from leads.erasure import BeingCalled, erase, person_of
+from leads.models import Lead
+from leads.phones import normalise
+from scheduler.rest.totals import Total
+from scheduler.staff.admin import StaffAdmin
+from scheduler.staff.confirm import Question, ask
+from scheduler.staff.display import NOTHING, admin_address, label, mark, moment
+from scheduler.staff.history import ERASED
+from scheduler.staff.refusals import Refusal, StaffForm
+from scheduler.staff.timezones import require_timezone
+
+PHONE_TAKEN = "Another lead has this phone number; open it, or make this one its duplicate."
+
+STATUSES: dict[str, str] = {
+    Lead.Status.QUEUED: "busy",
+    Lead.Status.CALLING: "busy",
+    Lead.Status.MEETING_SCHEDULED: "good",
+    Lead.Status.NOT_INTERESTED: "bad",
+    Lead.Status.FAILED: "bad",
+    Lead.Status.NO_ANSWER: "warning",
+}
+
+
+class LeadForm(StaffForm):
+    """Bring the phone into E.164 and note whether it can be dialled."""
+
+    @property
+    def derived(self) -> list[str]:
+        return ["phone", "phone_valid"] if {"phone", "country_code"} & set(self.changed_data) else []
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        if cleaned and cleaned.get("phone") and self.derived:
+            cleaned["phone"], self.instance.phone_valid = normalise(
+                cleaned["phone"], cleaned.get("country_code")
+            )
+        return cleaned
+
+    def clean_timezone(self) -> str | None:
+        require_timezone(self.cleaned_data["timezone"])
+        return self.cleaned_data["timezone"]
+
+
+@admin.register(Lead)
+class LeadAdmin(LeadActions, StaffAdmin):
+    form = LeadForm
+    list_display = [
+        "id",
+        "name",
+        "phone",
+        "email",
+        "state",
+        "never_called",
+        "partner",
+        "duplicate",
+        "created",
+    ]
+    list_display_links = ["id", "name"]
+    list_filter = [
+        "status",
+        "partner",
+        LanguageFilter,
+        "do_not_call",
+        DuplicateFilter,
+        "phone_valid",
+        "created_at",
+    ]
+    list_select_related = ["partner"]
+    # The leads' other columns have no index to sort by.
+    sortable_by = ["id", "created"]
+    search_fields = ["name", "email", "phone"]
+    search_help_text = search.HELP
+    ordering = ["-created_at", "-id"]
+    autocomplete_fields = ["partner"]
+    raw_id_fields = ["duplicate_of"]
+    actions = ["queue", "unqueue", "stop_calling", "merge", "export", "delete_selected"]
+    actions_detail = ["erase_person"]
+    change_form_outer_before_template = "leads/to_timeline.html"
+    change_form_outer_after_template = "leads/timeline.html"
+    readonly_fields = [
+        "phone_valid",
+        "attempts",
+        "claimed_by",
+        "claimed_until",
+        "created",
+        "changed",
+    ]
+    fieldsets = [
+        (None, {"fields": ["name", "phone", "phone_valid", "email", "country_code", "language", "timezone"]}),
+        ("State", {"fields": ["status", "do_not_call", "partner", "duplicate_of"]}),
+        ("Queue", {"fields": ["priority", "next_attempt_at", "attempts", "claimed_by", "claimed_until"]}),
+        ("Times", {"fields": ["created", "changed"]}),
+    ]
+    refusals = {
+        "leads_phone_unique": Refusal(PHONE_TAKEN, "phone"),
+        "leads_phone_not_empty": Refusal("A lead needs a phone number.", "phone"),
+        "leads_not_duplicate_of_itself": Refusal("A lead cannot be its own duplicate.", "duplicate_of"),
+    }
+
+    state = label("status", "Status", STATUSES)
+    never_called = mark("do_not_call", "Do not call", "Never call")
+    created = moment("created_at", "Created")
+    changed = moment("updated_at", "Changed")
+    claimed_until = moment("lease_expires_at", "Claimed until")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Lead], search_term: str
+    ) -> tuple[QuerySet[Lead], bool]:
+        if not search_term.strip():
+            return queryset, False
+        return queryset.filter(search.found(search_term)), False
+
+    @admin.display(description="Duplicate of", ordering="duplicate_of")
+    def duplicate(self, lead: Lead) -> str:
+        return str(lead.duplicate_of_id or NOTHING)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {**(extra_context or {}), "timeline": _Timeline(request, object_id)}
+        return super().change_view(request, object_id, form_url, context)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Ask, with what goes with the lead by number: a list of ten thousand turns would tell nobody anything."""
+        lead = self._lead(request, object_id, self.has_delete_permission)
+        question = Question(
+            sentence=f"Delete the lead {lead}?",
+            about=lead,
+            cancel=admin_address(lead),
+            button="Delete",
+            consequences=removal.consequences([lead.pk]),
+        )
+        answer = ask(request, self, question)
+        if answer.page is not None:
+            return answer.page
+        try:
+            removal.delete(request, Lead.objects.filter(pk=lead.pk))
+        except BeingCalled:
+            messages.error(request, ON_THE_TELEPHONE)
+            return HttpResponseRedirect(admin_address(lead))
+        messages.success(request, "The lead was deleted with what belonged to it.")
+        return HttpResponseRedirect(reverse("admin:leads_lead_changelist"))
+
+    @action(description="Erase this person", url_path="erase", permissions=["delete"], icon="person_off")
+    def erase_person(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask, then erase all that is known of the person of a lead."""
+        lead = self._lead(request, object_id, self.has_delete_permission)
+        person = person_of(lead.pk)
+        question = Question(
+            sentence="Erase this person for good?",
+            about=lead,
+            cancel=admin_address(lead),
+            button="Erase for good",
+            rows=person.leads[:20],
+            total=Total(len(person.leads)),
+            consequences=[
+                *removal.consequences(person.lead_ids),
+                "Name, phone, e-mail, transcripts and notes go everywhere, from the history and imports too.",
+                "If the phone ever comes back, it is never called: only a keyed digest of it stays.",
+                "Recordings at the telephone provider, backups and the old SQLite file are not reached from here.",
+            ],
+        )
+        answer = ask(request, self, question)
+        if answer.page is not None:
+            return answer.page
+        try:
+            erase(lead.pk)
+        except BeingCalled:
+            messages.error(request, ON_THE_TELEPHONE)
+            return HttpResponseRedirect(admin_address(lead))
+        LogEntry.objects.create(
+            user_id=acting_user(request),
+            content_type=ContentType.objects.get_for_model(Lead),
+            object_id=str(lead.pk),
+            object_repr=ERASED,
+            action_flag=DELETION,
+            change_message="Erased the person",
+        )
+        messages.success(request, "The person was erased.")
+        return HttpResponseRedirect(reverse("admin:leads_lead_changelist"))
+
+    def _lead(self, request: HttpRequest, object_id: str, may: Any) -> Lead:
+        lead = self.get_object(request, unquote(object_id))
+        if lead is None:
+            raise Http404("There is no such lead.")
+        if not may(request, lead):
+            raise PermissionDenied
+        return lead
+
+
+class _Timeline:
+    """A page of the timeline, read when the template asks for it: never for a POST that redirects."""
+
+    def __init__(self, request: HttpRequest, object_id: str) -> None:
+        self._request, self._id = request, object_id
+
+    @cached_property
+    def page(self) -> timeline.Page:
+        after = self._request.GET.get("after", "")
+        lead = Lead(pk=int(unquote(self._id)))
+        try:
+            return timeline.of_lead(lead, self._request.user.has_perm, after)
+        except ValueError:
+            return timeline.of_lead(lead, self._request.user.has_perm)
+
+    @property
+    def is_continued(self) -> bool:
+        return bool(self._request.GET.get("after"))

@@ -1,0 +1,85 @@
+"""What staff correct on a lead or delete over REST."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from database.errors import constraint_of
+from leads.models import Lead
+from leads.phones import normalise
+from scheduler.rest.problems import NotFound, Problem
+
+PHONE_UNIQUE = "leads_phone_unique"
+
+
+def correct(lead_id: int, changes: Mapping[str, Any], user_id: int) -> None:
+    """Write the given columns of a lead, and who did it into its history.
+
+    Raises NotFound, and Problem 409 when another lead has the phone or a call is going on and the status would
+    change under it.
+    """
+    try:
+        with transaction.atomic():
+            _correct(lead_id, dict(changes), user_id)
+    except IntegrityError as error:
+        if constraint_of(error) != PHONE_UNIQUE:
+            raise
+        raise phone_taken(lead_id, changes) from None
+
+
+def _correct(lead_id: int, changes: dict[str, Any], user_id: int) -> None:
+    lead = Lead.objects.select_for_update().filter(pk=lead_id).first()
+    if lead is None:
+        raise NotFound("Lead")
+    if "status" in changes and lead.status == Lead.Status.CALLING != changes["status"]:
+        raise Problem(409, "call_active", "The lead is being called; its status follows from the call.")
+    if {"phone", "country_code"} & set(changes):
+        country = changes.get("country_code", lead.country_code)
+        changes["phone"], changes["phone_valid"] = normalise(changes.get("phone", lead.phone), country)
+    for name, value in changes.items():
+        setattr(lead, name, value)
+    if changes:
+        lead.save(update_fields=[*changes, "updated_at"])
+        sentence = f"Changed {', '.join(sorted(changes))} over the API"
+        LogEntry.objects.log_actions(user_id, [lead], CHANGE, sentence, single_object=True)
+
+
+def phone_taken(lead_id: int, changes: Mapping[str, Any]) -> Problem:
+    """Say which other lead has the phone that was to be written."""
+    own = Lead.objects.filter(pk=lead_id).values_list("phone", "country_code").first() or ("", None)
+    phone, _ = normalise(changes.get("phone", own[0]), changes.get("country_code", own[1]))
+    other = Lead.objects.filter(phone=phone, duplicate_of=None).values_list("pk", flat=True).first()
+    return Problem(409, "phone_taken", "Another lead has this phone number.", extra={"lead_id": other})
+
+
+def delete(lead_id: int, user_id: int) -> None:
+    """Delete a lead with its duplicates, calls, turns and meetings; the history says who did it.
+
+    Raises NotFound, and Problem 409 while one of them is on the telephone.
+    """
+    with transaction.atomic():
+        # A new call or meeting locks its lead at the latest when it is committed: it is either seen here, or waits
+        # for our end and is then refused.
+        mine = Q(pk=lead_id) | Q(duplicate_of=lead_id)
+        leads = list(Lead.objects.select_for_update().filter(mine).order_by("pk"))
+        lead = next((each for each in leads if each.pk == lead_id), None)
+        if lead is None:
+            raise NotFound("Lead")
+        if any(_is_called(each) for each in leads):
+            sentence = "The lead is being called; delete it when the call has ended."
+            raise Problem(409, "call_active", sentence)
+        LogEntry.objects.log_actions(user_id, [lead], DELETION, "Deleted over the API", single_object=True)
+        lead.delete()
+
+
+def _is_called(lead: Lead) -> bool:
+    """Tell whether a call is going on or about to begin; lock the calls, as late turns may still be written to them."""
+    is_claimed = lead.lease_expires_at is not None and lead.lease_expires_at > timezone.now()
+    ends = list(lead.calls.select_for_update().order_by("pk").values_list("ended_at", flat=True))
+    return None in ends or (is_claimed and lead.status == Lead.Status.CALLING)

@@ -1,0 +1,300 @@
+"""Erasing a person leaves nothing to read, anywhere in the database, and keeps them from being called again."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, connections, transaction
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from calls.models import Call, Turn
+from database.embedded_home import wheel_binaries
+from leads import tombstones
+from leads.erasure import BeingCalled, erase
+from leads.models import Campaign, CampaignLead, ErasedPhone, Lead, LeadImport
+from leads.transfers import transfer
+from leads.uploads import upload
+from legacy.models import ImportRowNote, ImportRun
+from meetings.models import Meeting, MeetingHost
+from partners.models import Partner
+from scheduler.staff import history
+from scheduler.tests import staff
+
+NAME = "Zebulon Quatermain"
+FORMER = "Zebulon Formerly"
+PHONE = "+14155550134"
+EMAIL = "zebulon@quatermain.example"
+SECRETS = (NAME, FORMER, PHONE, PHONE[2:], "(415) 555-0134", EMAIL, "said-in-confidence")
+
+
+def whole_database() -> str:
+    """Write every row of every table as text."""
+    texts = []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'")
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"SELECT t::text FROM {table} t")
+            texts += [row[0] for row in cursor.fetchall()]
+    return "\n".join(texts)
+
+
+def traces() -> set[str]:
+    text = whole_database().lower()
+    return {secret for secret in SECRETS if secret.lower() in text}
+
+
+def known_everywhere() -> Lead:
+    """Make a person of whom every table knows something."""
+    lead = Lead.objects.create(name=NAME, phone=PHONE, email=EMAIL)
+    double = Lead.objects.create(name=FORMER, phone=PHONE, duplicate_of=lead)
+    other = Lead.objects.create(name="Somebody Else", phone="+14155550199")
+    host = MeetingHost.objects.create(name="Host")
+    now = timezone.now()
+    for number, row in enumerate((lead, double)):
+        call = Call.objects.create(
+            lead=row, ended_at=now + timedelta(seconds=9), transcript=f"said-in-confidence {EMAIL}",
+            summary=NAME, recording_url=f"https://r.example/{PHONE}/{number}",
+        )  # fmt: skip
+        Turn.objects.create(call=call, turn=1, role="user", message=f"I am {NAME}, {PHONE}")
+        Meeting.objects.create(
+            lead=row, call=call, host=host, guest_email=EMAIL, notes=f"{NAME} said-in-confidence",
+            scheduled_time=now + timedelta(days=number),
+        )  # fmt: skip
+    Meeting.objects.create(
+        lead=other, host=host, guest_email=EMAIL.upper(), scheduled_time=now + timedelta(days=9)
+    )
+    CampaignLead.objects.create(campaign=Campaign.objects.create(name="Spring"), lead=lead)
+    _noted(lead, double, other)
+    return lead
+
+
+def _noted(lead: Lead, double: Lead, other: Lead) -> None:
+    user = User.objects.create_superuser("noter")
+    message = history.changed_message([history.Change("Name", FORMER, NAME)])
+    moved = history.changed_message([history.Change("Lead", f"{NAME} ({lead.pk})", f"{other} ({other.pk})")])
+    call = Call.objects.create(lead=other, ended_at=timezone.now() + timedelta(seconds=5))
+    for row, text in ((lead, message), (double, f'["added": "{PHONE}"]'), (call, moved)):
+        LogEntry.objects.create(
+            user=user, content_type=ContentType.objects.get_for_model(row), object_id=str(row.pk),
+            object_repr=str(row), action_flag=CHANGE, change_message=text,
+        )  # fmt: skip
+    run = ImportRun.objects.create(source_path="old.db", source_bytes=1)
+    notes: list[dict[str, Any]] = [
+        {"table_name": "leads", "row_id": lead.pk, "kind": "repaired", "column": "name", "original": f" {NAME}"},
+        {"table_name": "leads", "row_id": 999, "kind": "rejected",
+         "original": {"name": NAME, "phone": "(415) 555-0134"}},
+        {"table_name": "calls", "row_id": 998, "kind": "rejected",
+         "original": {"lead_id": lead.pk, "transcript": "said-in-confidence"}},
+        {"table_name": "meetings", "row_id": 997, "kind": "conflict", "original": {"guest_email": EMAIL}},
+    ]  # fmt: skip
+    for note in notes:
+        ImportRowNote.objects.create(run=run, reason=f"about {note['table_name']}", **note)
+    LeadImport.objects.create(
+        file_name="more.csv",
+        bytes_total=1,
+        state="done",
+        errors=[[7, f"Phone {PHONE} already exists"], [8, "Name"]],
+    )
+
+
+@pytest.mark.django_db
+def test_nothing_of_an_erased_person_is_left_in_any_table() -> None:
+    lead = known_everywhere()
+    assert traces() == set(SECRETS), "each secret must be there first, or its absence proves nothing"
+
+    erase(lead.pk)
+
+    assert traces() == set()
+    assert Lead.objects.get().name == "Somebody Else"
+    assert Meeting.objects.count() == Call.objects.count() == 1
+    assert ImportRowNote.objects.count() == 4
+    assert LeadImport.objects.get().errors == [[7, "erased"], [8, "Name"]]
+
+
+@pytest.mark.django_db
+def test_what_others_have_stays_as_it_was() -> None:
+    other = Lead.objects.create(name="Ann", phone="+14155550150", email="ann@example.com")
+    call = Call.objects.create(lead=other, transcript="hello", ended_at=timezone.now() + timedelta(1))
+    run = ImportRun.objects.create(source_path="old.db", source_bytes=1)
+    ImportRowNote.objects.create(
+        run=run,
+        table_name="leads",
+        row_id=other.pk,
+        kind="repaired",
+        column="name",
+        original="ann",
+        reason="case",
+    )
+    before = (Lead.objects.values().get(), Call.objects.values().get(), ImportRowNote.objects.values().get())
+
+    erase(Lead.objects.create(name=NAME, phone=PHONE).pk)
+
+    assert before == (
+        Lead.objects.values().get(),
+        Call.objects.values().get(),
+        ImportRowNote.objects.values().get(),
+    )
+    assert call.lead == other
+
+
+@pytest.mark.django_db
+def test_a_lead_that_is_being_called_is_not_erased() -> None:
+    lead = Lead.objects.create(name=NAME, phone=PHONE)
+    Call.objects.create(lead=lead)
+
+    with pytest.raises(BeingCalled):
+        erase(lead.pk)
+
+    assert Lead.objects.get() == lead
+    assert not ErasedPhone.objects.exists()
+
+
+def brought_by_form(client: Client) -> None:
+    assert staff.add(client, Lead, name="Back", phone="(415) 555-0134", country_code="US").status_code == 302
+
+
+def brought_by_upload(client: Client) -> None:
+    import io
+
+    upload(io.BytesIO(f"name,phone\nBack,{PHONE}\nNew,+14155550177\n".encode()))
+
+
+def brought_by_transfer(client: Client) -> None:
+    partner = Partner.objects.create(name="Acme")
+    assert transfer([{"name": "Back", "phone": PHONE}], partner.pk).created == 1
+
+
+def brought_by_raw_sql(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO leads (name, phone) VALUES ('Back', %s)", [PHONE])
+    tombstones.stop_all_calls()
+
+
+def brought_by_correction(client: Client) -> None:
+    row = Lead.objects.create(name="Back", phone="+14155550160")
+    assert staff.edit(client, row, phone=PHONE).status_code == 302
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "bring",
+    [brought_by_form, brought_by_upload, brought_by_transfer, brought_by_raw_sql, brought_by_correction],
+)
+def test_an_erased_phone_that_comes_back_is_not_called(admin_client: Client, bring: Any) -> None:
+    erase(Lead.objects.create(name=NAME, phone=PHONE).pk)
+    stranger = Lead.objects.create(name="Stranger", phone="+14155550188")
+
+    bring(admin_client)
+
+    assert Lead.objects.get(phone=PHONE).do_not_call
+    assert not Lead.objects.get(pk=stranger.pk).do_not_call
+    assert not Lead.objects.filter(phone="+14155550177", do_not_call=True).exists()
+
+
+@pytest.mark.django_db
+def test_a_trace_is_found_after_a_change_of_key_and_written_anew() -> None:
+    with override_settings(SECRET_KEY="the old key"):
+        erase(Lead.objects.create(name=NAME, phone=PHONE).pk)
+        assert tombstones.erased([PHONE]) == {PHONE}
+    with override_settings(SECRET_KEY="the key of today"):
+        assert tombstones.erased([PHONE]) == set()
+    with override_settings(SECRET_KEY="the key of today", SECRET_KEY_FALLBACKS=["the old key"]):
+        assert Lead.objects.create(name="Back", phone=PHONE).do_not_call
+        transfer([{"name": "Back", "phone": "+14155550111"}], Partner.objects.create(name="Acme").pk)
+    with override_settings(SECRET_KEY="the key of today"):
+        assert tombstones.erased([PHONE]) == {PHONE}
+    assert ErasedPhone.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transfer_that_waits_for_the_erasure_brings_a_lead_that_is_not_called() -> None:
+    partner = Partner.objects.create(name="Acme")
+    lead = Lead.objects.create(name=NAME, phone=PHONE)
+
+    def add_again() -> None:
+        try:
+            Lead.objects.create(name="Back", phone=PHONE)
+        finally:
+            connections.close_all()
+
+    waiting = Thread(target=add_again)
+    with transaction.atomic():
+        erase(lead.pk)
+        waiting.start()
+        wait_for_lock()
+    waiting.join(10)
+
+    tombstones.stop_all_calls()  # what the nightly job does
+    assert Lead.objects.get(phone=PHONE).do_not_call
+    assert transfer([{"name": "Back", "phone": PHONE}], partner.pk).skipped == 1
+
+
+def wait_for_lock() -> None:
+    """Wait until another session waits for a lock of this one."""
+    deadline = timezone.now() + timedelta(seconds=20)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    while timezone.now() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(waiting)
+            if cursor.fetchone()[0]:
+                return
+    raise AssertionError("nobody waits")
+
+
+@pytest.mark.django_db
+def test_the_page_asks_first_and_says_what_goes(admin_client: Client) -> None:
+    lead = known_everywhere()
+    path = f"/admin/leads/lead/{lead.pk}/erase/"
+
+    asked = admin_client.get(path).content.decode()
+    assert Lead.objects.filter(pk=lead.pk).exists()
+    for sentence in ("2 calls go", "2 turns go", "2 meetings go", "keyed digest"):
+        assert sentence in asked, sentence
+
+    assert admin_client.post(path, {"confirmed": "yes"}).status_code == 302
+    assert not Lead.objects.filter(pk=lead.pk).exists()
+    assert traces() == set()
+    assert LogEntry.objects.filter(object_id=str(lead.pk), change_message="Erased the person").count() == 1
+
+
+@pytest.mark.django_db
+def test_only_those_who_may_delete_leads_may_erase() -> None:
+    lead = Lead.objects.create(name=NAME, phone=PHONE)
+    client = staff.staff_client("leads.view_lead", "leads.change_lead")
+
+    assert client.post(f"/admin/leads/lead/{lead.pk}/erase/", {"confirmed": "yes"}).status_code == 403
+    assert Lead.objects.get() == lead
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_dump_of_the_database_holds_nothing_of_an_erased_person() -> None:
+    lead = known_everywhere()
+    before = dump()
+    assert all(secret.lower() in before for secret in (NAME.lower(), PHONE, EMAIL))
+
+    erase(lead.pk)
+
+    after = dump()
+    assert [secret for secret in SECRETS if secret.lower() in after] == []
+
+
+def dump() -> str:
+    values = connection.get_connection_params()
+    program = wheel_binaries() / "pg_dump"
+    if not program.exists():
+        pytest.skip("The embedded server comes without pg_dump.")
+    done = subprocess.run(
+        [str(program), "--data-only", "-h", values["host"], "-p", str(values.get("port", 5432)), "-U", values["user"],
+         values["dbname"]], capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    return done.stdout.lower()
