@@ -5,9 +5,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 from database.embedded import EmbeddedServer
 from database.environment import read_env_file
@@ -18,6 +21,14 @@ PROJECT = Path(__file__).parent
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 OWN_SERVER = "TESTS_OWN_SERVER"
 shared = pytest.StashKey[SharedTestServer]()
+
+# An example that waits for its turn on a busy machine is no fault of ours.
+examples.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples.load_profile("tests")
+
+# Tests start hundreds of processes: what one of them has compiled the others take, also where Python writes no files.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # What a developer wrote into `.env` must not decide over the tests; an empty variable hides it.
 for name in read_env_file(PROJECT / ".env"):
@@ -37,9 +48,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[shared] = SharedTestServer(PROJECT / ".local")
         os.environ["DATABASE_URL"] = config.stash[shared].start().url
         os.environ[OWN_SERVER] = "1"
-    django.setup()
     from django.conf import settings
 
+    # It refuses a query for each row, inside of zeal_context().
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "zeal"]
+    django.setup()
     settings.PASSWORD_HASHERS = [
         "django.contrib.auth.hashers.MD5PasswordHasher"
     ]  # the real one is slow by intent
@@ -58,6 +71,20 @@ def django_db_modify_db_settings(pytestconfig: pytest.Config) -> None:
         connections["default"].settings_dict["TEST"]["NAME"] = server.database
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[Any]:
+    """Yield what brings the database back after a test that commits, in place of Django's slow flush."""
+    from django.test import TransactionTestCase
+
+    from database.tests.pristine import Pristine
+
+    with django_db_blocker.unblock():
+        pristine = Pristine("default")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: pristine.restore())
+        yield pristine
+
+
 @pytest.fixture(autouse=True)
 def ids_from_one(request: pytest.FixtureRequest) -> None:
     """Let ids start anew: a test's rows go at its end, but its sequences stay where the highest id put them."""
@@ -69,8 +96,18 @@ def ids_from_one(request: pytest.FixtureRequest) -> None:
 
         request.getfixturevalue("transactional_db")
         with connection.cursor() as cursor:
-            for table in TABLES:
-                cursor.execute(f"ALTER TABLE {table} ALTER id RESTART WITH 1")
+            cursor.execute(
+                "SELECT setval(pg_get_serial_sequence(name, 'id'), 1, false) FROM unnest(%s::text[]) AS name",
+                [[*TABLES, "campaigns", "campaign_leads"]],
+            )
+
+
+@pytest.fixture(autouse=True)
+def no_guessers() -> None:
+    """Forget the address of the tests' client, which may have failed too often to sign in."""
+    from scheduler.rest.limits import guessers
+
+    guessers.forget()
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +120,22 @@ def server_template() -> Iterator[Path]:
 def private_server(server_template: Path) -> Iterator[EmbeddedServer]:
     """A running, empty server that the test may stop, kill and start again."""
     with throw_away_server(server_template) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(server_template: Path) -> Iterator[Path]:
+    """The data of a stopped server whose database has all migrations."""
+    with throw_away_server(server_template) as server:
+        run_manage("migrate", "--no-input", "-v0", DATABASE_URL=server.url).check_returncode()
+        server.stop()
+        yield server.data_dir
+
+
+@pytest.fixture
+def migrated_server(migrated_template: Path) -> Iterator[EmbeddedServer]:
+    """Like `private_server`, with all migrations."""
+    with throw_away_server(migrated_template) as server:
         yield server
 
 
@@ -101,18 +154,18 @@ def manage() -> Manage:
     Without DATABASE_URL the process meets the tests' server, but not the test's database: pass the URL of the
     database that is meant.
     """
+    return run_manage
 
-    def run(
-        *arguments: str, project: Path = PROJECT, timeout: float = 60, **variables: str | None
-    ) -> subprocess.CompletedProcess[str]:
-        merged = {**os.environ, **variables}
-        return subprocess.run(
-            [sys.executable, str(project / "manage.py"), *arguments],
-            env={name: value for name, value in merged.items() if value is not None},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
 
-    return run
+def run_manage(
+    *arguments: str, project: Path = PROJECT, timeout: float = 60, **variables: str | None
+) -> subprocess.CompletedProcess[str]:
+    merged = {**os.environ, **variables}
+    return subprocess.run(
+        [sys.executable, str(project / "manage.py"), *arguments],
+        env={name: value for name, value in merged.items() if value is not None},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )

@@ -1,33 +1,37 @@
+from typing import Any
+
 from django.contrib import admin
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
 
-from scheduler.models import Setting
-from scheduler.staff.admin import StaffAdmin
-from scheduler.staff.display import moment
-from scheduler.staff.refusals import Refusal
+import scheduler.setting_admin
+import scheduler.staff.accounts  # noqa: F401  (registers users and groups)
+from scheduler.models import StaffToken
+from scheduler.staff import history
+from scheduler.staff.keys import KeyAdmin
 
-admin.site.site_header = "AI Scheduler"
-admin.site.site_title = "AI Scheduler"
 admin.site.index_title = "Overview"
 
-SHOWN_CHARACTERS = 100
 
+@admin.register(StaffToken)
+class StaffTokenAdmin(KeyAdmin):
+    """Tokens of programs that act as staff; `manage.py create_staff_token` issues them, never in a browser."""
 
-@admin.register(Setting)
-class SettingAdmin(StaffAdmin):
-    list_display = ["key", "beginning", "changed"]
-    list_display_links = ["key"]
-    search_fields = ["key", "value"]
-    ordering = ["key"]
-    fields = ["key", "value", "changed"]
-    readonly_fields = ["changed"]
-    refusals = {
-        "settings_key_unique": Refusal("A setting with this key exists already.", "key"),
-        "settings_key_not_empty": Refusal("A setting needs a key.", "key"),
-    }
+    list_display = ["__str__", "user", "read_only", "created", "last_used", "expires", "revoked"]
+    list_filter = [*KeyAdmin.list_filter, "read_only"]
+    list_select_related = ["user"]
+    search_fields = ["prefix", "user__username"]
+    fields = ["user", "prefix", "read_only", "expires_at", "created", "last_used", "revoked"]
+    readonly_fields = ["user", "prefix", "read_only", "created", "last_used", "revoked"]
 
-    changed = moment("updated_at", "Changed")
-
-    @admin.display(description="Value")
-    def beginning(self, setting: Setting) -> str:
-        text = setting.value
-        return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+    def revoke_keys(self, request: HttpRequest, keys: QuerySet[Any]) -> int:
+        revoked = 0
+        for token in keys.filter(revoked_at__isnull=True).order_by("pk"):
+            with transaction.atomic():
+                # The condition again: the first of two people who revoke at once is the one in the history.
+                if StaffToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=Now()):
+                    history.record(request, [(token, ())], "Revoked the token")
+                    revoked += 1
+        return revoked

@@ -7,6 +7,7 @@ class SchedulerConfig(AppConfig):
     verbose_name = "Settings"
 
     def ready(self) -> None:
-        from scheduler.checks import check_database_url_set_twice
+        from scheduler.checks import check_database_url_set_twice, check_trusted_proxies
 
         register(check_database_url_set_twice)
+        register(check_trusted_proxies, deploy=True)

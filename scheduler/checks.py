@@ -22,3 +22,17 @@ def check_database_url_set_twice(**kwargs: Any) -> list[CheckMessage]:
             id="scheduler.W001",
         )
     ]
+
+
+def check_trusted_proxies(**kwargs: Any) -> list[CheckMessage]:
+    """Warn when a proxy must stand before us and none is trusted: all clients then have the proxy's address."""
+    if settings.TRUSTED_PROXIES or not settings.SECURE_SSL_REDIRECT:
+        return []
+    return [
+        Warning(
+            "TRUSTED_PROXIES is empty, but https is answered by a proxy: failed sign-ins of all clients are counted "
+            "together, so one who guesses keys locks out everybody.",
+            hint="Set TRUSTED_PROXIES to the proxy's address or network, or to unix for one that uses a socket.",
+            id="scheduler.W002",
+        )
+    ]

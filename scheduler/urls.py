@@ -1,15 +1,13 @@
 from django.contrib import admin
-from django.http import HttpRequest, JsonResponse
 from django.urls import path
-from django.views.generic import RedirectView
 
+from scheduler.api import api, nowhere, root
 
-def health(request: HttpRequest) -> JsonResponse:
-    return JsonResponse({"status": "healthy"})
-
-
+# The addresses of probes (/health, /metrics) are in scheduler/probes.py: they are answered before URLs are looked up.
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
-    path("health", health, name="health"),
+    path("", root, name="home"),
+    path("api/", api.urls),
     path("admin/", admin.site.urls),
 ]
+
+handler404 = nowhere

@@ -1,6 +1,6 @@
 """Pieces of HTML that several admin pages show."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,33 @@ def moment(field: str, title: str) -> Callable[[Any, Any], str]:
 
     @admin.display(description=title, ordering=field)
     def show(_: Any, row: Any) -> str:
-        return written(getattr(row, field))
+        # Date and time may stand below each other; the zone stays beside its time.
+        return "\N{NO-BREAK SPACE}".join(written(getattr(row, field)).rsplit(" ", 1))
+
+    return show
+
+
+def label(field: str, title: str, kinds: Mapping[str, str]) -> Callable[[Any, Any], str]:
+    """Make a column that shows a choice as a coloured label; `kinds` are good, bad, warning or busy, by value."""
+
+    @admin.display(description=title)
+    def show(_: Any, row: Any) -> str:
+        value = getattr(row, field)
+        if not value:
+            return NOTHING
+        text = getattr(row, f"get_{field}_display")()
+        return format_html('<span class="staff-label staff-{}">{}</span>', kinds.get(value, "plain"), text)
+
+    return show
+
+
+def mark(field: str, title: str, text: str) -> Callable[[Any, Any], str]:
+    """Make a column that shows a label for the rows of which something is true, and nothing for all others."""
+    marked = format_html('<span class="staff-label staff-bad">{}</span>', text)
+
+    @admin.display(description=title)
+    def show(_: Any, row: Any) -> str:
+        return marked if getattr(row, field) else NOTHING
 
     return show
 
@@ -48,11 +74,17 @@ def list_link(model: type[Model], text: object, **filters: str | int) -> SafeStr
     return format_html('<a href="{}?{}">{}</a>', address, urlencode(filters), text)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> SafeString:
-    """Write a table; cells are escaped unless they are marked safe."""
+def table(name: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> SafeString:
+    """Write a table; cells are escaped unless they are marked safe. `name` is read to those who do not see it."""
     head = format_html_join("", '<th scope="col">{}</th>', ((name,) for name in headers))
     body = format_html_join("", "<tr>{}</tr>", ((_cells(row),) for row in rows))
-    return format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, body)
+    # Wide tables scroll in a box of their own, which keys can reach.
+    whole = format_html(
+        '<table class="staff-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, body
+    )
+    return format_html(
+        '<div class="staff-scroll" tabindex="0" role="group" aria-label="{}">{}</div>', name, whole
+    )
 
 
 def _cells(row: Sequence[object]) -> SafeString:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 from django import forms
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, OperationalError
+from django.db import OperationalError
 from psycopg.errors import ProgramLimitExceeded
 
 TOO_LONG = "A text is too long for its index; shorten it."
@@ -17,11 +17,6 @@ class Refusal(NamedTuple):
 
     sentence: str
     field: str | None = None
-
-
-def constraint_of(error: IntegrityError) -> str:
-    """Return the name of the constraint that a row ran into, empty when PostgreSQL names none."""
-    return getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) or ""
 
 
 def is_too_long(error: OperationalError) -> bool:

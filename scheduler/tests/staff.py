@@ -47,9 +47,7 @@ def page(client: Client, path: str, **parameters: str | int) -> str:
 
 def rows_listed(html: str) -> int:
     """Return the number of rows in the table of a list."""
-    return (
-        html.partition('id="result_list"')[2].partition("<tbody>")[2].partition("</tbody>")[0].count("<tr>")
-    )
+    return html.partition('id="result_list"')[2].partition("</table>")[0].count('<tr class="data-row')
 
 
 def ids_listed(client: Client, model: type[Model], **parameters: str | int) -> set[int]:
@@ -93,6 +91,9 @@ def _put(data: dict[str, Any], name: str, widget: Any, value: Any) -> None:
                 data[part["name"]] = "on"
         elif part["value"] is not None:
             shown = part["value"]
+            if getattr(widget, "allow_multiple_selected", False):
+                data[part["name"]] = shown
+                continue
             data[part["name"]] = (shown[0] if shown else "") if isinstance(shown, list) else shown
 
 

@@ -82,8 +82,11 @@ def test_two_different_database_urls_are_a_warning_with_a_stable_id(settings, tm
     assert check_database_url_set_twice() == []
 
 
-def test_the_root_leads_to_the_admin(client: Client):
-    assert client.get("/").headers["Location"] == "/admin/"
+def test_the_root_tells_programs_that_it_runs(client: Client):
+    for accept in ("*/*", "application/json", ""):
+        answer = client.get("/", headers={"Accept": accept})
+        assert answer.status_code == 200
+        assert answer.json() == {"message": "AI Scheduler API", "version": "1.0.0", "status": "running"}
 
 
 def test_health_needs_no_database(client: Client):
