@@ -4,7 +4,7 @@
   const NATIVE = "a[href], button, input, select, textarea, summary";
   const FOCUSABLE = "a[href], button:not([disabled]), input:not([type=hidden]), select, textarea";
   const MADE = "[role=button][x-on\\:click]:not(a[href], button)";
-  const PATIENCE = 2000; // milliseconds until something that opens can be seen
+  const PATIENCE = 10000; // milliseconds until something that opens can be seen
   // By the variable of Alpine that a click turns: what the thing opens, and its name where no text says it.
   const OPENED = {
     filterOpen: { panel: "#changelist-filter" },
@@ -66,10 +66,11 @@
   }
 
   /* Whoever opens something by keyboard goes on in it, as soon as it can be seen. */
-  function enter(panel, deadline = performance.now() + PATIENCE) {
+  function enter(element, panel, deadline = performance.now() + PATIENCE) {
+    if (!isOpen(element)) return; // closed again before it could be seen
     const first = isShown(panel) && [...panel.querySelectorAll(FOCUSABLE)].find(isShown);
     if (first) first.focus();
-    else if (performance.now() < deadline) requestAnimationFrame(() => enter(panel, deadline));
+    else if (performance.now() < deadline) requestAnimationFrame(() => enter(element, panel, deadline));
   }
 
   document.addEventListener("keydown", (event) => {
@@ -86,7 +87,7 @@
     if (isOpen(element)) {
       // The button that closes lies in the side bar itself.
       opener = panel.contains(element) ? opener : element;
-      enter(panel);
+      enter(element, panel);
     } else {
       opener?.focus();
       opener = null;
