@@ -196,7 +196,7 @@ OTHERS = (
     Page("meetings of a host", "/admin/meetings/meeting/?host__id__exact=3"),
     Page("rejected import notes", "/admin/legacy/importrownote/?kind__exact=rejected"),
     Page("live calls", "/admin/calls/live/"),
-    Page("week", "/admin/meetings/meeting/week"),
+    Page("week", "/admin/meetings/meeting/week/"),
     Page("a lead", "/admin/leads/lead/1/change/"),
     Page("a call", "/admin/calls/call/1/change/"),
     Page("search a phone", "/admin/leads/lead/?q=415+200+0001", SEARCH),
@@ -208,10 +208,10 @@ OTHERS = (
     Page("search calls by phone", "/admin/calls/call/?q=%2B14152000001", SEARCH),
     Page("search calls by a common name", "/admin/calls/call/?q=olivia", SEARCH),
     Page("search meetings by e-mail", "/admin/meetings/meeting/?q=guest.17%40example.com", SEARCH),
-    Page("words said often", "/admin/calls/call/words?q=tuesday", SEARCH),
-    Page("words said seldom", "/admin/calls/call/words?q=platypus", SEARCH),
-    Page("words said together", "/admin/calls/call/words?q=agenda+e-mail", SEARCH),
-    Page("words never said", "/admin/calls/call/words?q=xylophone", SEARCH),
+    Page("words said often", "/admin/calls/call/words/?q=tuesday", SEARCH),
+    Page("words said seldom", "/admin/calls/call/words/?q=platypus", SEARCH),
+    Page("words said together", "/admin/calls/call/words/?q=agenda+e-mail", SEARCH),
+    Page("words never said", "/admin/calls/call/words/?q=xylophone", SEARCH),
 )
 
 

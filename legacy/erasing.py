@@ -15,13 +15,34 @@ BY_ROW = """
 UPDATE import_row_notes SET original = NULL, reason = %(erased)s
 WHERE table_name = %(table)s AND row_id = ANY(%(ids)s::bigint[])
 """
-# Rejected rows were never stored, so only their own text tells whose they are.
+# Rejected rows were never stored, so only their own text tells whose they are, and what refers to them was rejected
+# with them: calls of a rejected lead, turns and meetings of a rejected call. Their ids count within one run.
 BY_TRAIT = """
+WITH named AS MATERIALIZED (
+    SELECT id, run_id, table_name, coalesce(row_id::text, original ->> 'id') AS old,
+        jsonb_typeof(original) = 'object' AS is_whole_row
+    FROM import_row_notes
+    WHERE original::text ~* ANY(%(traits)s::text[]) OR reason ~* ANY(%(traits)s::text[])
+        OR right(regexp_replace(original ->> 'phone', '\\D', '', 'g'), %(ending)s) = ANY(%(endings)s::text[])
+), children AS MATERIALIZED (
+    SELECT id, run_id, table_name, coalesce(row_id::text, original ->> 'id') AS old,
+        regexp_replace(btrim(original ->> 'lead_id'), '\\.0+$', '') AS lead,
+        regexp_replace(btrim(original ->> 'call_id'), '\\.0+$', '') AS call
+    FROM import_row_notes
+    WHERE table_name IN ('calls', 'meetings', 'conversation_history') AND jsonb_typeof(original) = 'object'
+), of_leads AS (
+    SELECT id, run_id, table_name, old FROM children
+    WHERE lead = ANY(%(leads)s::text[])
+        OR (run_id, lead) IN (SELECT run_id, old FROM named WHERE table_name = 'leads' AND is_whole_row)
+), calls AS (
+    SELECT run_id, old FROM of_leads WHERE table_name = 'calls'
+    UNION SELECT run_id, old FROM named WHERE table_name = 'calls' AND is_whole_row
+), of_calls AS (
+    SELECT id FROM children
+    WHERE call = ANY(%(calls)s::text[]) OR (run_id, call) IN (SELECT run_id, old FROM calls)
+)
 UPDATE import_row_notes SET original = NULL, reason = %(erased)s
-WHERE original::text ILIKE ANY(%(traits)s) OR reason ILIKE ANY(%(traits)s)
-    OR right(regexp_replace(original ->> 'phone', '\\D', '', 'g'), %(ending)s) = ANY(%(endings)s)
-    OR table_name IN ('calls', 'meetings') AND original ->> 'lead_id' = ANY(%(leads)s)
-    OR table_name IN ('conversation_history', 'meetings') AND original ->> 'call_id' = ANY(%(calls)s)
+WHERE id IN (SELECT id FROM named UNION ALL SELECT id FROM of_leads UNION ALL SELECT id FROM of_calls)
 """
 
 
@@ -35,17 +56,13 @@ def forget(person: Person) -> None:
         BY_TRAIT,
         {
             "erased": ERASED,
-            "traits": [f"%{_escaped(trait)}%" for trait in person.traits()],
+            "traits": person.patterns(),
             "ending": ENDING,
             "endings": [ending for ending in digits if len(ending) == ENDING],
             "leads": [str(key) for key in person.lead_ids],
             "calls": [str(key) for key in rows.get("calls", ())],
         },
     )
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _execute(statement: str, parameters: dict[str, Any]) -> None:

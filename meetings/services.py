@@ -25,6 +25,7 @@ from meetings.availability import HostUnusable, busy_spans, calendars_of, next_f
 from meetings.models import DAY_MINUTES, DEFAULT_MINUTES, EARLIEST, LATEST, Meeting, MeetingHost
 
 Status = Meeting.Status
+PLACE = ("host", "scheduled_time", "duration", "buffer_before", "buffer_after")
 SLOT_CONSTRAINTS = {"meetings_no_double_booking", "meetings_buffers_kept"}
 # A completed meeting was kept: the lead is not to be won again.
 WON = (Status.SCHEDULED, Status.CONFIRMED, Status.COMPLETED)
@@ -145,9 +146,7 @@ def move(
             _require_bookable(target, at, minutes, now)
             row.host, row.scheduled_time, row.duration = target, at, minutes
             row.ics_sequence += 1
-            _write(
-                row, ["host", "scheduled_time", "duration", "buffer_before", "buffer_after", "ics_sequence"]
-            )
+            _write(row, [*PLACE, "ics_sequence"])
             return row
     except _Taken:
         free = next_free(target, at, now=now, minutes=minutes, without=meeting.pk)
@@ -252,7 +251,7 @@ def _change(row: Meeting, status: str) -> None:
         fields.append("ics_sequence")
     if was == Status.CANCELLED:
         _locked_host(row.host_id)
-        _write(row, fields, keep_buffers=True)
+        _write(row, fields, is_revived=True)
     else:
         row.save(update_fields=[*fields, "updated_at"])
     if status in (Status.CANCELLED, Status.NO_SHOW):
@@ -261,26 +260,35 @@ def _change(row: Meeting, status: str) -> None:
         _lead_is_won(row.lead_id)
 
 
-def _write(meeting: Meeting, fields: list[str] | None = None, *, keep_buffers: bool = False) -> None:
-    """Insert a meeting, or update `fields`, with its host locked; raises _Taken."""
-    if not keep_buffers:
+def _write(meeting: Meeting, fields: list[str] | None = None, *, is_revived: bool = False) -> None:
+    """Insert a meeting, or update `fields`, with its host locked; raises _Taken.
+
+    From here on it overlaps no other booking, also when it came from the old system and did. A revived one keeps its
+    buffers, and may lie over meetings that may overlap: nobody could have booked there since.
+    """
+    meeting.allow_overlap = False
+    if not is_revived:
         meeting.buffer_before, meeting.buffer_after = meeting.host.buffer_before, meeting.host.buffer_after
-    begins = meeting.scheduled_time - timedelta(minutes=meeting.buffer_before)
-    length = (meeting.duration or DEFAULT_MINUTES) + meeting.buffer_after
-    ends = meeting.scheduled_time + timedelta(minutes=length)
-    # The constraints exempt meetings that may overlap, yet the host sits in them.
-    if not meeting.allow_overlap and busy_spans([meeting.host_id], begins, ends, without=meeting.pk):
-        raise _Taken
+        # The constraints exempt meetings that may overlap, yet the host sits in them.
+        if busy_spans([meeting.host_id], *_taking(meeting), without=meeting.pk):
+            raise _Taken
     try:
         with transaction.atomic():
             if fields is None:
                 meeting.save(force_insert=True)
             else:
-                meeting.save(update_fields=[*fields, "updated_at"])
+                meeting.save(update_fields=[*fields, "allow_overlap", "updated_at"])
     except (IntegrityError, OperationalError) as error:
         if _is_taken(error):
             raise _Taken from None
         raise
+
+
+def _taking(meeting: Meeting) -> tuple[datetime, datetime]:
+    """Return the span for which a meeting keeps its host, buffers included."""
+    begins = meeting.scheduled_time - timedelta(minutes=meeting.buffer_before)
+    length = (meeting.duration or DEFAULT_MINUTES) + meeting.buffer_after
+    return begins, meeting.scheduled_time + timedelta(minutes=length)
 
 
 def _require_bookable(host: MeetingHost, start: datetime, minutes: int, now: datetime) -> None:

@@ -17,6 +17,8 @@ from scheduler.staff.admin import StaffAdmin
 from scheduler.staff.display import label, link, mark, moment, written
 from scheduler.staff.refusals import Refusal, StaffForm
 
+# With another of these, a meeting is no longer the one that was imported over another.
+SLOT = ("host", "scheduled_time", "duration")
 FIRST_TIME = datetime(1990, 1, 1, tzinfo=UTC)
 LAST_TIME = datetime(2101, 1, 1, tzinfo=UTC)
 STATUSES: dict[str, str] = {
@@ -61,7 +63,8 @@ class MeetingAdmin(StaffAdmin):
     ordering = ["-scheduled_time", "-id"]
     autocomplete_fields = ["host"]
     raw_id_fields = ["lead", "call"]
-    readonly_fields = ["created", "changed"]
+    # Only imports may sell a slot twice.
+    readonly_fields = ["allow_overlap", "created", "changed"]
     fieldsets = [
         (None, {"fields": ["lead", "call", "host", "scheduled_time", "duration", "status"]}),
         ("Invitation", {"fields": ["guest_email", "meeting_link", "calendar_event_id", "notes"]}),
@@ -85,7 +88,15 @@ class MeetingAdmin(StaffAdmin):
 
     actions = ["confirm_meetings", "complete_meetings", "mark_no_show", "cancel_meetings"]
     actions_list = ["week", "book"]
-    actions_detail = ["move", "confirm_one", "complete_one", "no_show_one", "cancel_one", "calendar_file"]
+    actions_detail = [
+        "move",
+        "confirm_one",
+        "complete_one",
+        "no_show_one",
+        "cancel_one",
+        "schedule_one",
+        "calendar_file",
+    ]
 
     class Media:
         css: ClassVar = {"all": ["staff/meetings.css"]}
@@ -108,17 +119,31 @@ class MeetingAdmin(StaffAdmin):
         found = Q(lead__in=search.ids_matching(term)) | Q(guest_email=term) | Q(calendar_event_id=term)
         return queryset.filter(found | search.by_id(term)), False
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # Each change has a button, which asks first and moves the lead along.
+        fields = super().get_readonly_fields(request, obj)
+        return [*fields, "status"] if obj else fields
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         before = Meeting.objects.get(pk=obj.pk) if change else None
-        services.write_as_staff(obj, form.changed_data, before)
+        changed = set(form.changed_data)
+        if obj.allow_overlap and changed & set(SLOT):
+            obj.allow_overlap = False
+            changed.add("allow_overlap")
+        with statuses.leads_noted(request, {obj.lead_id, before.lead_id if before else obj.lead_id}):
+            services.write_as_staff(obj, changed, before)
         if obj.status in Meeting.LIVE and (sentence := _warning(obj)):
             messages.warning(request, f"Saved, but: {sentence}")
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        services.delete([obj])
+        self._delete(request, [obj])
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Meeting]) -> None:
-        services.delete(list(queryset.only("pk", "lead_id")))
+        self._delete(request, list(queryset.only("pk", "lead_id")))
+
+    def _delete(self, request: HttpRequest, meetings: list[Meeting]) -> None:
+        with statuses.leads_noted(request, {meeting.lead_id for meeting in meetings}):
+            services.delete(meetings)
 
     @action(description="Week", url_path="week", icon="calendar_view_week", permissions=["view"])
     def week(self, request: HttpRequest) -> HttpResponse:
@@ -147,6 +172,10 @@ class MeetingAdmin(StaffAdmin):
     @action(description="Cancel", url_path="cancel", icon="event_busy", permissions=["change"])
     def cancel_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return statuses.page(self, request, found(self, request, object_id), Meeting.Status.CANCELLED)
+
+    @action(description="Schedule again", url_path="schedule", icon="event_repeat", permissions=["change"])
+    def schedule_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return statuses.page(self, request, found(self, request, object_id), Meeting.Status.SCHEDULED)
 
     @action(description="Calendar file", url_path="calendar.ics", icon="download", permissions=["view"])
     def calendar_file(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib import messages
@@ -19,6 +20,7 @@ from scheduler.staff.display import admin_address, written
 
 Status = Meeting.Status
 QUESTIONS: dict[str, str] = {
+    Status.SCHEDULED: "Schedule {what} again?",
     Status.CONFIRMED: "Confirm {what}?",
     Status.COMPLETED: "Note that {what} took place?",
     Status.NO_SHOW: "Note that nobody came to {what}?",
@@ -26,6 +28,7 @@ QUESTIONS: dict[str, str] = {
 }
 OPEN_AGAIN = "A lead for which nothing else is booked or was kept becomes contacted."
 CONSEQUENCES: dict[str, list[str]] = {
+    Status.SCHEDULED: ["It keeps its time, which must be free still.", "It is no longer confirmed."],
     Status.CANCELLED: ["The slot is free for others at once.", OPEN_AGAIN],
     Status.NO_SHOW: [OPEN_AGAIN],
 }
@@ -57,13 +60,22 @@ def change(request: HttpRequest, meeting: Meeting, do: Callable[[], Meeting]) ->
 
     Raises what the service raises; nothing is changed then.
     """
-    with transaction.atomic():
+    with leads_noted(request, [meeting.lead_id]):
         before = history.values_of(Meeting.objects.select_for_update(no_key=True).get(pk=meeting.pk))
-        lead = Lead.objects.only("status", "name").get(pk=meeting.lead_id)
         after = do()
-        rows = [(after, history.changes_between(before, after)), follow(lead)]
-        history.record(request, [(row, changes) for row, changes in rows if changes])
+        if changes := history.changes_between(before, after):
+            history.record(request, [(after, changes)])
     return after
+
+
+@contextmanager
+def leads_noted(request: HttpRequest, lead_ids: Collection[int]) -> Iterator[None]:
+    """Write what becomes of leads' statuses in the block into their history, in one transaction with it."""
+    with transaction.atomic():
+        leads = list(Lead.objects.only("status", "name").filter(pk__in=lead_ids))
+        yield
+        rows = map(follow, leads)
+        history.record(request, [(lead, changes) for lead, changes in rows if changes])
 
 
 def follow(lead: Lead) -> tuple[Lead, list[history.Change]]:

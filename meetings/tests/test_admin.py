@@ -2,13 +2,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.contrib.messages import get_messages
+from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
 from calls.models import Call
 from leads.models import Lead
 from meetings.models import Meeting, MeetingHost
+from scheduler.staff import history
 from scheduler.tests import staff
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +46,13 @@ def new(host: MeetingHost, time: str, **values: object) -> dict[str, Any]:
         "scheduled_time_1": time,
         **values,
     }
+
+
+def changes_of(row: Model) -> list[tuple[str, str, str]]:
+    """Return what the history of a row tells of changes, oldest first."""
+    kind = ContentType.objects.get_for_model(row)
+    entries = LogEntry.objects.filter(content_type=kind, object_id=str(row.pk)).order_by("pk")
+    return [tuple(change) for entry in entries for change in history.told(entry).changes]
 
 
 def test_every_page_of_meetings_and_hosts_opens_with_awkward_texts(admin_client: Client) -> None:
@@ -118,29 +129,47 @@ def test_a_meeting_cannot_be_moved_onto_another_of_its_host(admin_client: Client
     assert staff.edit(admin_client, other, scheduled_time_1="10:30").status_code == 302
 
 
-def test_a_meeting_cannot_be_lengthened_or_revived_into_another(
-    admin_client: Client, host: MeetingHost
-) -> None:
+def test_a_meeting_cannot_be_lengthened_into_another(admin_client: Client, host: MeetingHost) -> None:
     meeting(host, 10)
     earlier = meeting(host, 9)
-    cancelled = meeting(host, 10, status="cancelled")
 
     assert staff.errors_of(staff.edit(admin_client, earlier, duration="90")) == TAKEN
-    assert staff.errors_of(staff.edit(admin_client, cancelled, status="scheduled")) == TAKEN
 
 
-def test_another_host_a_cancelled_meeting_and_a_marked_overlap_are_free(
-    admin_client: Client, host: MeetingHost
-) -> None:
+def test_another_host_and_a_cancelled_meeting_are_free(admin_client: Client, host: MeetingHost) -> None:
     meeting(host, 10)
     other = MeetingHost.objects.create(name="Omar")
 
-    for values in (
-        new(other, "10:00"),
-        new(host, "10:00", status="cancelled"),
-        new(host, "10:00", allow_overlap="on"),
-    ):
+    for values in (new(other, "10:00"), new(host, "10:00", status="cancelled")):
         assert staff.add(admin_client, Meeting, **values).status_code == 302
+
+
+def test_no_form_sells_a_slot_twice(admin_client: Client, host: MeetingHost) -> None:
+    meeting(host, 10)
+    other = meeting(host, 12)
+
+    assert (
+        staff.errors_of(staff.add(admin_client, Meeting, **new(host, "10:00", allow_overlap="on"))) == TAKEN
+    )
+    moved = staff.edit(admin_client, other, scheduled_time_1="10:00", allow_overlap="on")
+    assert staff.errors_of(moved) == TAKEN
+
+
+def test_a_meeting_imported_over_another_keeps_its_mark_until_it_is_moved(
+    admin_client: Client, host: MeetingHost
+) -> None:
+    meeting(host, 10)
+    over = meeting(host, 10, allow_overlap=True)
+    meeting(host, 12)
+
+    assert staff.edit(admin_client, over, notes="Both come").status_code == 302
+    over.refresh_from_db()
+    assert over.allow_overlap
+    assert staff.errors_of(staff.edit(admin_client, over, scheduled_time_1="12:00")) == TAKEN
+    assert staff.edit(admin_client, over, scheduled_time_1="11:00").status_code == 302
+    over.refresh_from_db()
+    assert not over.allow_overlap
+    assert ("Allow overlap", "yes", "no") in changes_of(over)
 
 
 def test_the_event_of_another_meeting_is_refused(admin_client: Client, host: MeetingHost) -> None:
@@ -160,7 +189,6 @@ def test_the_event_of_another_meeting_is_refused(admin_client: Client, host: Mee
         ("lead", "0"),
         ("call", "0"),
         ("host", ""),
-        ("status", "unheard of"),
         ("scheduled_time_0", ""),
         ("scheduled_time_1", "25:00"),
     ],
@@ -240,13 +268,50 @@ def test_the_lead_follows_what_staff_do_to_its_meeting(admin_client: Client, hos
     assert Lead.objects.get().status == "meeting_scheduled"
 
     staff.edit(admin_client, row, scheduled_time_1="10:15")
-    staff.edit(admin_client, row, status="cancelled")
-    assert Lead.objects.get().status == "contacted"
     row.refresh_from_db()
-    assert row.ics_sequence == 2
-    staff.edit(admin_client, row, status="scheduled")
+    assert row.ics_sequence == 1
     admin_client.post(staff.address(Meeting, "delete", row.pk), {"confirmed": "yes"})
-    assert Lead.objects.get().status == "contacted"
+
+    person = Lead.objects.get()
+    assert person.status == "contacted"
+    assert changes_of(person) == [
+        ("Status", "Pending", "Meeting Scheduled"),
+        ("Status", "Meeting Scheduled", "Contacted"),
+    ]
+
+
+def test_a_meeting_given_to_another_lead_is_told_in_the_history_of_both(
+    admin_client: Client, host: MeetingHost
+) -> None:
+    row = meeting(host, lead=lead(1, status="meeting_scheduled"))
+    other = lead(2)
+
+    assert staff.edit(admin_client, row, lead=str(other.pk)).status_code == 302
+
+    assert changes_of(row.lead) == [("Status", "Meeting Scheduled", "Contacted")]
+    assert changes_of(other) == [("Status", "Pending", "Meeting Scheduled")]
+
+
+def test_the_leads_of_meetings_deleted_together_follow_in_the_history(
+    admin_client: Client, host: MeetingHost
+) -> None:
+    rows = [meeting(host, hour, lead=lead(hour, status="meeting_scheduled")) for hour in (9, 10)]
+    chosen = {"_selected_action": [row.pk for row in rows], "confirmed": "yes"}
+
+    admin_client.post(staff.address(Meeting, "changelist"), {"action": "delete_selected", **chosen})
+
+    assert not Meeting.objects.exists()
+    for row in rows:
+        assert changes_of(row.lead) == [("Status", "Meeting Scheduled", "Contacted")]
+
+
+def test_the_status_of_a_meeting_changes_by_its_buttons_only(admin_client: Client, host: MeetingHost) -> None:
+    row = meeting(host)
+
+    staff.edit(admin_client, row, status="cancelled")
+
+    row.refresh_from_db()
+    assert row.status == "scheduled"
 
 
 @pytest.mark.parametrize(

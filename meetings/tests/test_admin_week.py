@@ -190,6 +190,24 @@ def test_cancelling_asks_first_and_the_lead_follows_in_the_history(admin_client:
     assert '"Meeting Scheduled", "Contacted"' in written["lead"]
 
 
+def test_a_cancelled_meeting_is_scheduled_again_while_its_slot_is_free(admin_client: Client) -> None:
+    row = meeting(always(), soon(), status="cancelled", lead=booking.lead(1, status="contacted"))
+    asked = send(admin_client, "schedule_one", row.pk).content.decode()
+    assert "again?" in asked and statuses() == ("cancelled", "contacted")
+
+    send(admin_client, "schedule_one", row.pk, confirmed="yes")
+    assert statuses() == ("scheduled", "meeting_scheduled")
+
+    send(admin_client, "cancel_one", row.pk, confirmed="yes")
+    meeting(row.host, soon(), 2)
+    refused = admin_client.post(
+        reverse("admin:meetings_meeting_schedule_one", args=[row.pk]), {"confirmed": "yes"}, follow=True
+    )
+    assert "another meeting at that time" in refused.content.decode()
+    row.refresh_from_db()
+    assert row.status == "cancelled"
+
+
 def test_an_impossible_status_is_a_sentence(admin_client: Client) -> None:
     row = meeting(always(), soon(), status="completed")
 
@@ -228,7 +246,9 @@ def test_a_meeting_is_downloaded_as_a_calendar_file(admin_client: Client) -> Non
     )
 
 
-@pytest.mark.parametrize("page", ["move", "confirm_one", "complete_one", "no_show_one", "cancel_one"])
+@pytest.mark.parametrize(
+    "page", ["move", "confirm_one", "complete_one", "no_show_one", "cancel_one", "schedule_one"]
+)
 def test_those_who_may_only_look_change_nothing(page: str) -> None:
     row = meeting(always(), soon())
     viewer = staff.staff_client("meetings.view_meeting")

@@ -199,3 +199,18 @@ def test_cancelling_frees_the_slot_and_can_be_repeated(staff: Client, ruth: Meet
     assert Lead.objects.get().status == "contacted"
     assert post(staff, "/api/meetings/", order(ruth)).status_code == 201
     assert staff.patch(f"/api/meetings/{row.pk}/status?status=scheduled").json()["code"] == "slot_taken"
+
+
+def test_a_meeting_of_the_old_system_takes_no_slot_that_is_sold(staff: Client, ruth: MeetingHost) -> None:
+    moved = meeting(ruth, 2, allow_overlap=True)
+    revived = meeting(ruth, allow_overlap=True, status="cancelled")
+    assert post(staff, "/api/meetings/", order(ruth)).status_code == 201
+
+    answers = [
+        patch(staff, f"/api/meetings/{moved.pk}", {"scheduled_at": NOON}),
+        staff.patch(f"/api/meetings/{revived.pk}/status?status=scheduled"),
+    ]
+
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (409, "slot_taken")
+        assert answer.json()["alternatives"][0]["start"] == (TOMORROW + timedelta(minutes=30)).isoformat()

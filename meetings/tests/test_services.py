@@ -180,6 +180,43 @@ def test_a_meeting_that_may_overlap_still_takes_its_hosts_time() -> None:
     assert written(refused.value.alternatives)[0] == "05-05 07:30"
 
 
+def test_a_meeting_that_came_with_an_overlap_is_not_moved_onto_a_sold_slot() -> None:
+    ruth = host()
+    old = Meeting.objects.create(
+        lead=lead(1), host=ruth, scheduled_time=NINE + timedelta(hours=2), allow_overlap=True
+    )
+    book(lead(2), ruth)
+
+    with pytest.raises(SlotTaken):
+        services.move(old, NINE, now=NOW)
+    old.refresh_from_db()
+    assert (old.scheduled_time, old.allow_overlap) == (NINE + timedelta(hours=2), True)
+
+    services.move(old, NINE + timedelta(hours=1), now=NOW)
+    old.refresh_from_db()
+    assert old.allow_overlap is False
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Meeting.objects.create(lead=lead(3), host=ruth, scheduled_time=old.scheduled_time)
+
+
+def test_a_cancelled_meeting_that_came_with_an_overlap_comes_back_while_its_slot_is_not_sold() -> None:
+    ruth = host()
+    values = {"host": ruth, "scheduled_time": NINE, "allow_overlap": True}
+    old, beside = (Meeting.objects.create(lead=lead(number), **values) for number in (1, 2))
+
+    for _ in range(2):
+        services.cancel(old)
+        services.change_status(old, "scheduled", now=NOW)
+    old.refresh_from_db()
+    assert (old.status, old.allow_overlap) == ("scheduled", False)
+
+    services.cancel(beside)
+    with pytest.raises(SlotTaken) as refused:
+        services.change_status(beside, "scheduled", now=NOW)
+    assert written(refused.value.alternatives)[0] == "05-05 07:30"
+    assert Meeting.objects.get(pk=beside.pk).status == "cancelled"
+
+
 def test_a_meeting_moves_to_a_free_time_host_and_length_and_keeps_its_status() -> None:
     ruth, omar = host(), host("Omar", buffer_after=5)
     row = services.confirm(book(lead(), ruth))
