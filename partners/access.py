@@ -7,18 +7,18 @@ from hmac import compare_digest
 from django.http import HttpRequest
 
 from partners.models import digest_of
-from scheduler.models import TOKEN_PREFIX
 from scheduler.rest.access import (
     Access,
+    CallerProblem,
     Principal,
     bearer,
     execute,
+    is_staff_token,
     permitted,
     staff_principal,
     unauthorized,
 )
 from scheduler.rest.prepared import fetch_one
-from scheduler.rest.problems import Problem
 
 MISSING = "Missing API key. Include 'X-API-Key' header."
 INVALID = "Invalid API key"
@@ -70,7 +70,7 @@ def key_of(request: HttpRequest) -> str | None:
     if key := request.META.get("HTTP_X_API_KEY", "").strip():
         return key
     token = bearer(request)
-    return token if token and not token.startswith(TOKEN_PREFIX) else None
+    return None if is_staff_token(token) else token
 
 
 def partner_principal(key: str) -> Principal:
@@ -80,20 +80,15 @@ def partner_principal(key: str) -> Principal:
     if row is None or not compare_digest(row[1], digest):
         raise unauthorized(INVALID, "invalid_api_key")
     key_id, _, is_use_due, partner_id, is_active, rate_limit = row
+    principal = Principal(f"partner:{partner_id}", partner_id=partner_id, rate_limit=rate_limit)
     if not is_active:
-        raise Problem(403, "partner_disabled", DISABLED)
+        raise CallerProblem(403, "partner_disabled", DISABLED, principal)
     if is_use_due:
         execute(KEY_USED_SQL, [key_id])
-    return Principal(f"partner:{partner_id}", partner_id=partner_id, rate_limit=rate_limit)
+    return principal
 
 
-def is_partner(request: HttpRequest) -> bool:
-    """Tell whether a request has the key of a partner, be it a disabled one."""
+def partner_of(request: HttpRequest) -> Principal | None:
+    """Find the partner whose key a request has, None when it has none. Raises as `partner_principal`."""
     key = key_of(request)
-    if key is None:
-        return False
-    try:
-        partner_principal(key)
-    except Problem as problem:
-        return problem.status == 403
-    return True
+    return partner_principal(key) if key else None

@@ -5,8 +5,8 @@ class PartnersConfig(AppConfig):
     name = "partners"
 
     def ready(self) -> None:
-        from partners.access import is_partner
+        from partners.access import partner_of
         from scheduler.rest.access import other_callers
 
-        if is_partner not in other_callers:
-            other_callers.append(is_partner)
+        if partner_of not in other_callers:
+            other_callers.append(partner_of)

@@ -81,6 +81,14 @@ def acting_user(request: HttpRequest) -> int:
     return user_id
 
 
+class CallerProblem(Problem):
+    """A refusal of one whose credential is right, such as a partner on a path for staff. It counts as a request."""
+
+    def __init__(self, status: int, code: str, detail: str, principal: Principal) -> None:
+        super().__init__(status, code, detail)
+        self.principal = principal
+
+
 class Access:
     """Who may call a route. Called with a request it returns the Principal or raises a Problem: 401 or 403."""
 
@@ -98,8 +106,9 @@ class OpenToAll(Access):
         return Principal("nobody")
 
 
-# Say whether a request has a good credential of another kind, such as a partner's key; their apps register them.
-other_callers: list[Callable[[HttpRequest], bool]] = []
+# Tell who calls by a credential of another kind, such as a partner's key, and None when there is none; their apps
+# register them. They raise Problem: 401 for a wrong credential, 403 for a right one that opens nothing.
+other_callers: list[Callable[[HttpRequest], Principal | None]] = []
 
 
 class StaffAccess(Access):
@@ -112,11 +121,23 @@ class StaffAccess(Access):
         try:
             principal = staff_principal(request)
         except Problem as problem:
-            # Known but not allowed is 403; as a wrong token it would also count as an attempt to guess one.
-            if problem.status == 401 and any(is_known(request) for is_known in other_callers):
-                raise Problem(403, "not_staff", "Only staff may do this.") from None
+            # A wrong staff token is an attempt to guess one, whatever is sent beside it.
+            if problem.status == 401 and not is_staff_token(bearer(request)):
+                _refuse_others(request, problem)
             raise
         return permitted(request, principal, self.permission)
+
+
+def _refuse_others(request: HttpRequest, problem: Problem) -> None:
+    """Raise what is to be said to those who have a credential of another kind instead of a staff member's."""
+    for caller_of in other_callers:
+        try:
+            other = caller_of(request)
+        except Problem as refusal:
+            # A bearer that nobody knows was more likely meant as a token.
+            raise (problem if refusal.status == 401 and bearer(request) else refusal) from None
+        if other is not None:
+            raise CallerProblem(403, "not_staff", "Only staff may do this.", other)
 
 
 PUBLIC = OpenToAll()
@@ -135,6 +156,10 @@ def bearer(request: HttpRequest) -> str | None:
     """Return the token of `Authorization: Bearer <token>`; None when the header is missing or of another kind."""
     kind, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     return token.strip() or None if kind.lower() == "bearer" else None
+
+
+def is_staff_token(text: str | None) -> bool:
+    return text is not None and text.startswith(TOKEN_PREFIX)
 
 
 def staff_principal(request: HttpRequest) -> Principal:
@@ -158,7 +183,7 @@ def permitted(request: HttpRequest, principal: Principal, permission: str) -> Pr
 def token_principal(token: str) -> Principal:
     """Find who a staff token stands for, with one statement. Raises Problem 401."""
     digest = token_digest(token)
-    row = fetch_one(TOKEN_SQL, [digest]) if token.startswith(TOKEN_PREFIX) else None
+    row = fetch_one(TOKEN_SQL, [digest]) if is_staff_token(token) else None
     if row is None or not compare_digest(row[1], digest):
         raise unauthorized("The token is unknown, expired or revoked.", "invalid_token")
     token_id, _, read_only, is_use_due, user_id, username, is_superuser, permissions = row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from scheduler.rest.access import Principal
+from scheduler.rest.access import CallerProblem, Principal, caller
 from scheduler.rest.limits import (
     add_limit_headers,
     count_failed_attempt,
@@ -15,8 +15,7 @@ from scheduler.rest.limits import (
 from scheduler.rest.problems import Problem
 from scheduler.rest.routing import Guard
 
-# Codes of a key or token that was sent and is no good. Nothing sent is no attempt, and a disabled partner's key is
-# the right one.
+# Codes of a key or token that was sent and is no good. Nothing sent is no attempt.
 WRONG_CREDENTIALS = frozenset({"invalid_api_key", "invalid_token"})
 
 
@@ -31,11 +30,15 @@ class LimitGuard(Guard):
     def refused(self, request: HttpRequest, problem: Problem) -> None:
         if problem.code in WRONG_CREDENTIALS:
             count_failed_attempt(request)
+        elif isinstance(problem, CallerProblem):
+            self._count(request, problem.principal)
 
     def after_access(self, request: HttpRequest) -> None:
-        principal: Principal = request.auth  # type: ignore[attr-defined]
-        if principal.partner_id is not None and principal.rate_limit is not None:
-            count_partner_request(request, principal.partner_id, principal.rate_limit)
+        self._count(request, caller(request))
 
     def finish(self, request: HttpRequest, answer: HttpResponseBase) -> None:
         add_limit_headers(request, answer)
+
+    def _count(self, request: HttpRequest, principal: Principal) -> None:
+        if principal.partner_id is not None and principal.rate_limit is not None:
+            count_partner_request(request, principal.partner_id, principal.rate_limit)

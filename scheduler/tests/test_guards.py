@@ -16,6 +16,7 @@ from scheduler.rest.routing import access_of
 pytestmark = pytest.mark.django_db
 
 LEADS = "/api/leads/"
+PARTNERS = "/api/partners/"  # for staff only
 
 
 @pytest.fixture
@@ -85,6 +86,14 @@ def test_an_address_that_guesses_is_refused_even_with_the_right_key(client: Clie
     assert elsewhere.status_code == 200
 
 
+def test_keys_guessed_on_a_path_for_staff_are_counted_too(client: Client, partner_key):
+    answers = [client.get(PARTNERS, headers={"X-API-Key": f"ais_{number}"}) for number in range(21)]
+
+    told = [(answer.status_code, answer.json()["code"]) for answer in answers]
+    assert told == [(401, "invalid_api_key")] * 20 + [(429, "too_many_failed_attempts")]
+    assert client.get(PARTNERS, headers={"X-API-Key": partner_key}).status_code == 429
+
+
 def test_people_who_are_signed_in_do_not_suffer_for_a_guesser_at_their_address(client: Client):
     client.force_login(User.objects.create_superuser("boss"))
     for _ in range(21):
@@ -100,7 +109,20 @@ def test_requests_with_good_keys_or_none_are_no_attempts(client: Client, partner
         assert get(client).status_code == 401
 
 
+@pytest.mark.parametrize("is_active", [True, False])
+def test_refused_requests_of_a_partner_count_against_its_limit(client: Client, partner_key, is_active):
+    Partner.objects.update(is_active=is_active)
+    path, code = (PARTNERS, "not_staff") if is_active else (LEADS, "partner_disabled")
+
+    *counted, refused = [client.get(path, headers={"X-API-Key": partner_key}) for _ in range(4)]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in counted] == [(403, code)] * 3
+    left = [re.sub(r"t=\d+", "t", answer["RateLimit"]) for answer in counted]
+    assert left == [f'"default";r={n};t' for n in (2, 1, 0)]
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+
+
 def test_a_disabled_partner_is_told_so_and_not_taken_for_a_guesser(client: Client, partner_key):
-    Partner.objects.update(is_active=False)
+    Partner.objects.update(is_active=False, rate_limit=1_000)
 
     assert {get(client, X_API_Key=partner_key).status_code for _ in range(25)} == {403}

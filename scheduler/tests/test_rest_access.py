@@ -10,10 +10,12 @@ from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from django.utils import timezone
+from limits import RateLimitItemPerMinute
 
 from partners.access import PartnerAccess, StaffOrPartnerAccess
 from partners.models import Partner, PartnerApiKey
 from scheduler.models import StaffToken
+from scheduler.rest import limits
 from scheduler.rest.access import OpenToAll, StaffAccess
 from scheduler.rest.routing import access_of
 from scheduler.tests.rest_world import (
@@ -115,6 +117,42 @@ def test_a_permission_that_a_route_asks_for_exists():
 )
 def test_nobody_gets_in(world, headers):
     assert wrongly_answered(world, lambda route: 401, headers) == []
+
+
+WRONG_TOKEN, WRONG_KEY = bearer("ast_never-issued"), {"X_API_Key": "ais_never-issued"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "counted", "code"),
+    [
+        ({}, (), "unauthorized"),
+        (WRONG_KEY, (*STAFF, PartnerAccess), "invalid_api_key"),
+        (bearer("ais_never-issued"), (*STAFF, PartnerAccess), "invalid_token"),
+        (WRONG_TOKEN, STAFF, "invalid_token"),
+        (WRONG_KEY | WRONG_TOKEN, (*STAFF, PartnerAccess), "invalid_token"),
+        ({"X_API_Key": "good"} | WRONG_TOKEN, (StaffAccess,), "invalid_token"),
+        ({"X_API_Key": "good"}, (), "not_staff"),
+    ],
+    ids=str,
+)
+def test_a_wrong_key_or_token_is_a_failed_attempt_wherever_it_is_looked_at(
+    world, monkeypatch, headers, counted, code
+):
+    """On paths for staff only the code is the same everywhere; a key that partners may use comes first elsewhere."""
+    monkeypatch.setattr(limits, "FAILED_ATTEMPTS", RateLimitItemPerMinute(1_000_000))
+    if headers.get("X_API_Key") == "good":
+        headers = headers | {"X_API_Key": key_of(world.ids["beta"])}
+    client = Client(headers={name.replace("_", "-"): value for name, value in headers.items()})
+    wrong, failures = [], 0
+    for route in guarded():
+        answer = client.generic(route.method, world.address(route), "{}", content_type="application/json")
+        failures += isinstance(route.access, counted)
+        hit = limits.limiter().take("failed:127.0.0.1", limits.FAILED_ATTEMPTS, cost=0)
+        if hit.limit - hit.remaining != failures:
+            pytest.fail(f"{route} was counted wrongly: {answer.content!r}")
+        if isinstance(route.access, StaffAccess) and answer.json()["code"] != code:
+            wrong.append(f"{route}: {answer.json()['code']}")
+    assert wrong == []
 
 
 def test_refusals_say_how_to_sign_in_and_are_problems(world):
