@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
@@ -61,7 +61,7 @@ def _of_the_request(error: BaseException) -> Problem | None:
         return Problem(403, "forbidden", "You may not do this.")
     if isinstance(error, HttpError):
         return Problem(error.status_code, "refused", error.message)
-    if isinstance(error, SuspiciousOperation | UnreadablePostError | MultiPartParserError):
+    if isinstance(error, BadRequest | SuspiciousOperation | UnreadablePostError | MultiPartParserError):
         return Problem(400, "bad_request", "The request cannot be read.")
     return None
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from database.errors import StatementTimeout, Unreachable
 from scheduler.rest.access import OpenToAll
-from scheduler.tests.rest_world import PHONE, SAFE, World, ask, key_of, routes, superuser
+from scheduler.tests.rest_world import PHONE, SAFE, World, ask, key_of, routes, superuser, user
 
 pytestmark = pytest.mark.django_db
 
@@ -172,6 +172,22 @@ def test_other_content_types_are_refused(staff):
     for kind in ("", "application/json; charset=UTF-8", "application/merge-patch+json"):
         assert ask(address, "PATCH", body="{}", Content_Type=kind, **staff).status_code == 200
     assert ask(address, "PATCH", body="{}", Content_Encoding="gzip", **staff).status_code == 415
+
+
+@pytest.mark.parametrize("path", [LEADS, f"{LEADS}upload"])
+@pytest.mark.parametrize("is_session", [True, False])
+def test_a_form_in_another_encoding_cannot_be_read(staff, path, is_session):
+    client = Client(enforce_csrf_checks=True, headers={} if is_session else staff)
+    if is_session:
+        client.force_login(user(is_superuser=True))
+        client.cookies["csrftoken"] = "c" * 32
+    form = "application/x-www-form-urlencoded; charset=iso-8859-1"
+
+    answer = client.generic("POST", path, "a=b", content_type=form, headers={"X-CSRFToken": "c" * 32})
+
+    # Staff with a token are told what is to be sent where no form is read at all.
+    is_read = is_session or path != LEADS
+    assert problem(answer)["status"] == (400 if is_read else 415), answer.content
 
 
 def test_a_body_above_the_limit_is_refused(staff, settings):
