@@ -6,25 +6,23 @@ that belong to a lead by a foreign key go with it. Everything is one transaction
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.apps import apps
-from django.contrib.admin.models import LogEntry
+from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models, transaction
 from django.db.models import Model, Q
 from django.utils import timezone
 
-from leads import tombstones
+from leads import tombstones, traits
 from leads.models import Lead, LeadImport, LeadImportPart
 from scheduler.staff import history
 
 LONGEST_RUN = "600s"  # of one statement: notes and answers have no index by phone
-FEWEST_CHARACTERS = 5
-TRAITS = ("Name", "Phone", "Email")
 
 
 class BeingCalled(Exception):
@@ -35,32 +33,29 @@ class BeingCalled(Exception):
 class Person:
     """All leads of one person, the duplicates included, and by what else to know them.
 
-    `rows` are the keys of all rows that go, by model: the leads, and what refers to them, down to single turns.
+    `rows` are the keys of all rows that go, by model: the leads, and what refers to them, down to single turns; with
+    them leads of the same phone that were deleted before and have left a history.
     """
 
     leads: list[Lead]
     rows: dict[type[Model], list[int]] = field(default_factory=dict)
-    former: set[str] = field(default_factory=set)  # what names, phones and e-mails were before a correction
+    phones: set[str] = field(default_factory=set)
+    emails: set[str] = field(default_factory=set)
+    names: dict[int, set[str]] = field(default_factory=dict)  # by lead, those before a correction as well
+    former: set[str] = field(default_factory=set)  # phones and e-mails before a correction
+
+    def __post_init__(self) -> None:
+        self.phones |= {lead.phone for lead in self.leads}
+        self.emails |= {lead.email for lead in self.leads if lead.email}
+        self.names |= {lead.pk: {lead.name} for lead in self.leads}
 
     @property
     def lead_ids(self) -> list[int]:
         return [lead.pk for lead in self.leads]
 
-    @property
-    def phones(self) -> set[str]:
-        return {lead.phone for lead in self.leads}
-
-    @property
-    def emails(self) -> set[str]:
-        return {lead.email for lead in self.leads if lead.email}
-
-    @property
-    def names(self) -> set[str]:
-        return {lead.name for lead in self.leads if lead.name}
-
-    def traits(self) -> list[str]:
-        """Return the texts by which a free text is known to be about the person: phones and e-mails."""
-        return sorted(self.phones | self.emails | self.former)
+    def patterns(self) -> list[str]:
+        """Return the regular expressions by which a free text is known to be about the person."""
+        return traits.patterns(self.phones | self.former, self.emails | self.former)
 
 
 Forget = Callable[[Person], None]
@@ -83,22 +78,27 @@ class Erased:
 def erase(lead_id: int) -> Erased:
     """Erase the person of a lead. Raises Lead.DoesNotExist, and BeingCalled with nothing erased."""
     with transaction.atomic():
-        _execute("SELECT set_config('statement_timeout', %s, true)", [LONGEST_RUN])
         person = person_of(lead_id, lock=True)
         refuse_active_calls(person.leads)
         person.rows = rows_of(person.lead_ids)
-        person.former = _former(person)
-        for forget in _registered:
-            forget(person)
-        _forget_history(person)
-        _forget_imports(person)
-        _forget_answers()
-        tombstones.keep(person.phones)
         counts = {str(model._meta.verbose_name): len(keys) for model, keys in person.rows.items() if keys}
+        _forget(person)
         Lead.objects.filter(pk__in=person.lead_ids).delete()
     # A lead with this phone that was just being added waited for our end, and may have asked before it.
     tombstones.stop_calls(person.phones)
     return Erased(counts)
+
+
+def _forget(person: Person) -> None:
+    _execute("SELECT set_config('statement_timeout', %s, true)", [LONGEST_RUN])
+    _remember_deleted(person)
+    _remember_former(person)
+    for forget in _registered:
+        forget(person)
+    _forget_history(person)
+    _forget_imports(person)
+    _forget_answers()
+    tombstones.keep(person.phones)
 
 
 def person_of(lead_id: int, *, lock: bool = False) -> Person:
@@ -162,36 +162,61 @@ def _children(parent: type[Model]) -> Iterator[models.ForeignKey[Model, Model]]:
                 yield column
 
 
-def _former(person: Person) -> set[str]:
-    """Read from the history what staff have corrected; short texts would match too much."""
+def _remember_deleted(person: Person) -> None:
+    """Count leads in that had a phone of the person when they were deleted."""
+    if not (named := traits.patterns(person.phones, ())):
+        return
     kind = ContentType.objects.get_for_model(Lead)
-    entries = LogEntry.objects.filter(content_type=kind, object_id__in=map(str, person.lead_ids))
-    changes = [each for entry in entries for each in history.told(entry).changes if each.label in TRAITS]
-    values = {value for each in changes for value in (each.before, each.after)}
-    return {value for value in values if len(value) >= FEWEST_CHARACTERS}
+    entries = LogEntry.objects.filter(
+        content_type=kind, action_flag=DELETION, change_message__iregex="|".join(named)
+    )
+    for entry in entries:
+        values = {each.label: each.after for each in history.told(entry).changes}
+        if values.get("Phone") in person.phones:
+            person.rows.setdefault(Lead, []).append(int(entry.object_id or 0))
+            person.emails |= set(filter(traits.is_email, [values.get("Email", "")]))
+
+
+def _remember_former(person: Person) -> None:
+    """Read from the history what staff have corrected."""
+    kind = ContentType.objects.get_for_model(Lead)
+    keys = map(str, person.rows.get(Lead, ()))
+    for entry in LogEntry.objects.filter(content_type=kind, object_id__in=list(keys)):
+        names = person.names.setdefault(int(entry.object_id or 0), set())
+        names.add(entry.object_repr)
+        for each in history.told(entry).changes:
+            values = {each.before, each.after}
+            if each.label == "Name":
+                names |= values
+            elif each.label == "Phone":
+                person.former |= set(filter(traits.is_phone, values))
+            elif each.label == "Email":
+                person.former |= set(filter(traits.is_email, values))
 
 
 def _forget_history(person: Person) -> None:
     for model, keys in person.rows.items():
         history.forget(model, keys)
-    # Entries of other rows, such as a call that was moved to another lead: there a lead is "Ann (17)".
-    named = [f"{name} ({lead.pk})" for lead in person.leads for name in (lead.name, *person.former)]
-    for trait in (*person.traits(), *named):
-        written = json.dumps(trait, ensure_ascii=False)[1:-1]
-        _execute(FORGET_ENTRIES, {"erased": history.ERASED, "trait": _like(trait), "written": _like(written)})
+    # Entries of other rows, such as a call that was moved to another lead: there a lead is "Ann (17)", a whole value.
+    named = [history.name_of(name, key) for key, names in person.names.items() for name in names]
+    cut = [history.shortened(history.NOTHING, name)[1] for name in named]
+    written = {spelling for name in cut for spelling in traits.spellings(name)}
+    known = person.patterns() + [f'"{re.escape(text)}"' for text in sorted(written)]
+    if known:
+        _execute(FORGET_ENTRIES, {"erased": history.ERASED, "known": known})
 
 
 FORGET_ENTRIES = """
 UPDATE django_admin_log SET change_message = %(erased)s, object_repr = %(erased)s
-WHERE change_message ILIKE %(written)s OR change_message ILIKE %(trait)s OR object_repr ILIKE %(trait)s
+WHERE change_message ~* ANY(%(known)s::text[]) OR object_repr ~* ANY(%(known)s::text[])
 """
 # Errors of uploaded files name phones.
 FORGET_ERRORS = """
 UPDATE lead_imports SET errors = (
-    SELECT coalesce(jsonb_agg(CASE WHEN e::text ILIKE ANY(%(traits)s) THEN jsonb_build_array(e -> 0, 'erased')
+    SELECT coalesce(jsonb_agg(CASE WHEN e::text ~* ANY(%(traits)s::text[]) THEN jsonb_build_array(e -> 0, 'erased')
         ELSE e END ORDER BY place), '[]')
     FROM jsonb_array_elements(errors) WITH ORDINALITY AS each (e, place))
-WHERE errors::text ILIKE ANY(%(traits)s)
+WHERE errors::text ~* ANY(%(traits)s::text[])
 """
 # They are encrypted, so nobody can tell whose name is inside which. The digests stay: a POST that is sent again still
 # has no second effect, it is only told that its answer can no longer be read.
@@ -201,18 +226,11 @@ FORGET_ANSWERS = "UPDATE idempotent_answers SET sealed = decode(repeat('00', 28)
 def _forget_imports(person: Person) -> None:
     # A file that waits may hold the person as well; the trace marks the lead that comes of it.
     LeadImportPart.objects.filter(lead_import__state=LeadImport.State.FAILED).delete()
-    traits = [_like(trait) for trait in person.traits()]
-    if traits:
-        _execute(FORGET_ERRORS, {"traits": traits})
+    _execute(FORGET_ERRORS, {"traits": person.patterns()})
 
 
 def _forget_answers() -> None:
     _execute(FORGET_ANSWERS, None)
-
-
-def _like(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
 
 
 def _execute(statement: str, parameters: Any) -> None:

@@ -94,15 +94,51 @@ def _noted(lead: Lead, double: Lead, other: Lead) -> None:
         {"table_name": "calls", "row_id": 998, "kind": "rejected",
          "original": {"lead_id": lead.pk, "transcript": "said-in-confidence"}},
         {"table_name": "meetings", "row_id": 997, "kind": "conflict", "original": {"guest_email": EMAIL}},
+        *_rejected_with_parents(lead),
     ]  # fmt: skip
     for note in notes:
         ImportRowNote.objects.create(run=run, reason=f"about {note['table_name']}", **note)
+    _of_another_run()
     LeadImport.objects.create(
         file_name="more.csv",
         bytes_total=1,
         state="done",
         errors=[[7, f"Phone {PHONE} already exists"], [8, "Name"]],
     )
+
+
+def _rejected_with_parents(lead: Lead) -> list[dict[str, Any]]:
+    """Describe rows that were rejected because their parents were: nothing in them names the person."""
+    secret = {
+        "message": "said-in-confidence",
+        "transcript": "said-in-confidence",
+        "notes": "said-in-confidence",
+    }
+    rows: list[tuple[str, int, dict[str, Any]]] = [
+        ("conversation_history", 996, {"call_id": 998}),
+        ("meetings", 995, {"call_id": "998", "lead_id": None}),
+        ("calls", 901, {"lead_id": 999}),
+        ("conversation_history", 903, {"call_id": 901.0}),
+        ("meetings", 902, {"lead_id": " 999", "call_id": None}),
+        ("meetings", 904, {"lead_id": None, "call_id": 901}),
+        ("leads", 905, {"name": NAME, "phone": "?", "email": EMAIL.upper()}),
+        ("calls", 906, {"lead_id": 905}),
+        ("conversation_history", 907, {"call_id": 906}),
+    ]
+    return [
+        {"table_name": table, "row_id": number, "kind": "rejected", "original": {**ids, **secret}}
+        for table, number, ids in rows
+    ]
+
+
+def _of_another_run() -> None:
+    """Note rows of another file, in which the same ids are other people's."""
+    run = ImportRun.objects.create(source_path="other.db", source_bytes=1)
+    rows = (("calls", 901, {"lead_id": 999}), ("conversation_history", 903, {"call_id": 901}))
+    for table, number, original in rows:
+        ImportRowNote.objects.create(
+            run=run, table_name=table, row_id=number, kind="rejected", original=original, reason="kept"
+        )
 
 
 @pytest.mark.django_db
@@ -115,7 +151,8 @@ def test_nothing_of_an_erased_person_is_left_in_any_table() -> None:
     assert traces() == set()
     assert Lead.objects.get().name == "Somebody Else"
     assert Meeting.objects.count() == Call.objects.count() == 1
-    assert ImportRowNote.objects.count() == 4
+    assert ImportRowNote.objects.count() == 15
+    assert ImportRowNote.objects.exclude(original=None).filter(reason="kept").count() == 2
     assert LeadImport.objects.get().errors == [[7, "erased"], [8, "Name"]]
 
 
@@ -143,6 +180,63 @@ def test_what_others_have_stays_as_it_was() -> None:
         ImportRowNote.objects.values().get(),
     )
     assert call.lead == other
+
+
+def written_about(row: Any, *changes: tuple[str, str, str]) -> LogEntry:
+    user, _ = User.objects.get_or_create(username="writer")
+    return LogEntry.objects.create(
+        user=user, content_type=ContentType.objects.get_for_model(row), object_id=str(row.pk), object_repr="A row",
+        action_flag=CHANGE, change_message=history.changed_message(history.Change(*each) for each in changes),
+    )  # fmt: skip
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("before", "name", "email"),
+    [("Unknown", "Ann Example", "ann@example.com"), ("Peter", "Peter Pan", "peter@example.com")],
+)
+def test_what_names_and_e_mails_resemble_is_not_taken_for_the_person(
+    before: str, name: str, email: str
+) -> None:
+    lead = Lead.objects.create(name=name, phone=PHONE, email=email)
+    written_about(lead, ("Name", before, name), ("Email", "-", email), ("Phone", "unknown", PHONE))
+    other = Lead.objects.create(name="Peterson", phone="+14155550135")
+    run = ImportRun.objects.create(source_path="old.db", source_bytes=1)
+    note = ImportRowNote.objects.create(
+        run=run, table_name="leads", row_id=999, kind="rejected", reason="unknown status",
+        original={"name": before, "phone": "12", "status": "unknown", "email": f"jo.{email}"},
+    )  # fmt: skip
+    kept = [
+        written_about(other, ("Language", "-", "unknown language"), ("Email", "-", f"jo{email}")),
+        written_about(other, ("Name", before, "Peterson"), ("Email", "-", f"{email}pany")),
+        written_about(other, ("Duplicate of", "-", f"{before} ({lead.pk}1)")),
+        written_about(other, ("Phone", "-", f"{PHONE}5"), ("Email", "-", f"the-{email}")),
+    ]
+    gone = [
+        written_about(other, ("Duplicate of", f"{before} ({lead.pk})", "-")),
+        written_about(other, ("Notes", "-", f"call\n{email}, or (415) 555-0134")),
+        written_about(other, ("Notes", "-", "0014155550134")),
+    ]
+
+    erase(lead.pk)
+
+    note.refresh_from_db()
+    assert note.reason == "unknown status" and before in str(note.original)
+    messages = {entry.pk: entry.change_message for entry in LogEntry.objects.all()}
+    assert [messages[entry.pk] for entry in kept] == [entry.change_message for entry in kept]
+    assert {messages[entry.pk] for entry in gone} == {"erased"}
+
+
+@pytest.mark.django_db
+def test_a_name_beyond_ascii_goes_from_what_forms_wrote(admin_client: Client) -> None:
+    lead = Lead.objects.create(name=staff.HEBREW, phone=PHONE)
+    other = Lead.objects.create(name="Somebody Else", phone="+14155550199", duplicate_of=lead)
+    staff.edit(admin_client, other, duplicate_of="")
+    assert "u05e9" in LogEntry.objects.get().change_message
+
+    erase(lead.pk)
+
+    assert LogEntry.objects.get().change_message == "erased"
 
 
 @pytest.mark.django_db

@@ -72,8 +72,13 @@ class Names:
     def of(self, model: type[Model], key: Any) -> str:
         if (model, key) not in self._known:
             row = model._base_manager.filter(pk=key).first()
-            self._known[model, key] = f"{row} ({key})" if row is not None else str(key)
+            self._known[model, key] = name_of(row, key) if row is not None else str(key)
         return self._known[model, key]
+
+
+def name_of(row: object, key: object) -> str:
+    """Write a row, or its name, with its key as the history does."""
+    return f"{row} ({key})"
 
 
 def change(field: Field[Any, Any], old: Any, new: Any, names: Names) -> Change:
