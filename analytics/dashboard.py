@@ -59,8 +59,8 @@ FROM (
 ORDER BY l.came DESC, l.met DESC, p.name LIMIT %(most)s
 """
 MEETINGS_AHEAD = """
-SELECT scheduled_time AS at FROM meetings
-WHERE status IN ('scheduled', 'confirmed') AND scheduled_time >= %(begin)s AND scheduled_time < %(end)s
+SELECT date_bin(%(span)s, scheduled_time, '2000-01-01 00:00:00+00') AS span, count(*) AS count FROM meetings
+WHERE status IN ('scheduled', 'confirmed') AND scheduled_time >= %(begin)s AND scheduled_time < %(end)s GROUP BY 1
 """
 # Each from an index of its own: the calls without an end, the leads that wait, those that may be called.
 # MATERIALIZED: for the oldest alone PostgreSQL would walk all calls until one has no end.
@@ -163,15 +163,11 @@ class Ahead:
 
 def meetings_ahead(now: datetime) -> list[Ahead]:
     """Count the live meetings of today, from `now` on, and of the six days after."""
-    days = [
-        Ahead(part.first, max(part.begin, now), part.end, 0)
-        for part in Period.up_to(timezone.localdate(now) + timedelta(days=DAYS_AHEAD - 1), DAYS_AHEAD).parts(
-            1
-        )
-    ]
-    found = rows(MEETINGS_AHEAD, {"begin": now, "end": days[-1].end})
-    counts = Counter(timezone.localdate(each["at"]) for each in found)
-    return [Ahead(each.day, each.begin, each.end, counts[each.day]) for each in days]
+    period = Period.up_to(timezone.localdate(now) + timedelta(days=DAYS_AHEAD - 1), DAYS_AHEAD)
+    counts: Counter[date] = Counter()
+    for each in rows(MEETINGS_AHEAD, {"begin": now, "end": period.end, "span": _span(period)}):
+        counts[timezone.localdate(each["span"])] += each["count"]
+    return [Ahead(part.first, max(part.begin, now), part.end, counts[part.first]) for part in period.parts(1)]
 
 
 def next_meetings(now: datetime) -> models.QuerySet[Meeting]:

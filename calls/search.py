@@ -19,6 +19,7 @@ MOST_CHARACTERS = 200  # of what is searched for
 QUICK = 0.06  # seconds after which a search shows what it has, though there may be older calls
 PATIENCE = 2.0  # seconds for somebody who has nothing yet and asks to look further
 MOST_BLOCKS = 256  # searched in one statement
+GROWTH = 4  # of the number of blocks from one statement to the next
 AROUND = 80  # characters shown on both sides of a word found
 
 BLANKS = str.maketrans(dict.fromkeys(SEPARATORS, " ") | dict.fromkeys("“”„«»", '"'))
@@ -106,7 +107,7 @@ def _readable(asked: str) -> str:
 def _walk(
     words: str, below: int | None, clock: Callable[[], float], limit: int
 ) -> tuple[list[Match], int | None]:
-    """Look into one block, then two, four, …, until there are enough calls, no more blocks or no more time."""
+    """Look into one block, then four, sixteen, …, until there are enough calls, no more blocks or no more time."""
     matches: list[Match] = []
     patience = QUICK if below is None else PATIENCE
     started, size = clock(), 1
@@ -134,9 +135,9 @@ def _walk(
 
 
 def _next_size(size: int, took: float, left: float) -> int:
-    """Return how many blocks to look into next: twice as many, but no more than the time left allows."""
-    doubled = min(size * 2, MOST_BLOCKS)
-    return max(1, min(doubled, int(size * left / took))) if took > 0 else doubled
+    """Return how many blocks to look into next: GROWTH times as many, but no more than the time left allows."""
+    more = min(size * GROWTH, MOST_BLOCKS)
+    return max(1, min(more, int(size * left / took))) if took > 0 else more
 
 
 def _in_blocks(words: str, first: int, end: int, below: int, limit: int) -> list[Match]:

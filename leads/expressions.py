@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.postgres.search import SearchVectorField
@@ -64,6 +65,14 @@ class Matches(Func):
     output_field = BooleanField()
 
 
+class IsAmong(Func):
+    """Whether a value is an element of an array."""
+
+    template = "(%(expressions)s))"
+    arg_joiner = " = ANY("
+    output_field = BooleanField()
+
+
 class Query(Func):
     """A text search query as its text says it: nothing parses the words in it, as nothing does in SearchedWords."""
 
@@ -85,9 +94,10 @@ def words_of(text: str) -> list[str]:
 _SEPARATED = dict.fromkeys(map(ord, SEPARATORS + "\0"), " ")
 
 
-def beginning_with(words: list[str]) -> Any:
-    """Return the condition that each of the words is the beginning of one of a lead's words."""
-    return Matches(searched_words(), Query(Value(" & ".join(f"'{word}':*" for word in words))))
+def beginning_with(words: Iterable[str], whole: Iterable[str] = ()) -> Any:
+    """Return the condition that each of the words is the beginning of one of a lead's words, or one as a whole."""
+    asked = [f"'{word}':*" for word in words] + [f"'{word}'" for word in whole]
+    return Matches(searched_words(), Query(Value(" & ".join(asked))))
 
 
 def phone_beginning_with(digits: str) -> Any:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
-from django.db.models import Q
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import F, Q
 
-from leads.expressions import beginning_with, phone_beginning_with, phone_ending_with, words_of
+from leads.expressions import IsAmong, beginning_with, phone_beginning_with, phone_ending_with, words_of
 from leads.models import Lead
 from leads.phones import PUNCTUATION, searched_digits
 
@@ -27,16 +28,37 @@ def matching(term: str) -> Q:
     condition = by_id(term) | by_phone(term)
     # Digits alone are a phone or an id: another branch would only mislead the planner.
     if (words := words_of(term)) and not "".join(words).isdecimal():
-        condition |= Q(beginning_with(words))
+        condition |= by_words(term)
     return condition
+
+
+def by_words(term: str) -> Q:
+    """Return the condition for words; those of an address are whole but for the last, which may go on.
+
+    Every address ends in one of a few words, and each row that has one would be read for its beginning.
+    """
+    beginnings, whole, condition = [], [], Q()
+    for part in term.split():
+        words = words_of(part)
+        if "@" in part and len(words) > 1:
+            whole += words[:-1]
+            condition &= Q(email__icontains=part.replace("\0", ""))
+        else:
+            beginnings += words
+    return condition & Q(beginning_with(beginnings, whole))
 
 
 def found(term: str) -> Q:
     """Return `matching` as a set that is found first and sorted afterwards; at most `MOST_FOUND` leads.
 
-    PostgreSQL would otherwise walk all leads from the newest on when it expects more matches than there are.
+    PostgreSQL would otherwise walk all leads from the newest on when it expects more matches than there are, or,
+    joined with the set, read all leads. Of an array it expects few rows.
     """
-    return Q(pk__in=Lead.objects.filter(matching(term)).order_by().values("pk")[:MOST_FOUND])
+    return Q(
+        IsAmong(
+            F("pk"), ArraySubquery(Lead.objects.filter(matching(term)).order_by().values("pk")[:MOST_FOUND])
+        )
+    )
 
 
 def by_phone(term: str) -> Q:

@@ -256,6 +256,10 @@ class Meeting(models.Model):
             models.Index("host", "scheduled_time", name="meetings_by_host"),
             # Counts of what was booked in a span of days read nothing else.
             models.Index("created_at", "status", name="meetings_made"),
+            # Staff search by it.
+            models.Index(
+                fields=["guest_email"], name="meetings_by_guest", condition=Q(guest_email__isnull=False)
+            ),
             # What the exclusion constraints leave out, but keeps its host busy all the same.
             GistIndex(
                 fields=["host", "busy"],
