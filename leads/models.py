@@ -57,6 +57,7 @@ class Lead(models.Model):
     class Meta:
         db_table = "leads"
         ordering = ["-created_at", "-id"]
+        permissions = [("export_lead", "Can export leads"), ("recall_lead", "Can let leads be called again")]
         constraints = [
             models.UniqueConstraint(
                 fields=["phone"], condition=Q(duplicate_of__isnull=True), name="leads_phone_unique"

@@ -1,15 +1,16 @@
-"""What staff do with chosen leads: queue, stop, merge, export, delete."""
+"""What staff do with chosen leads: queue, unqueue, merge, export, delete."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import reduce
+from operator import or_
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import IntegrityError
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -23,7 +24,7 @@ from scheduler.rest.answers import moment
 from scheduler.rest.exports import csv_answer
 from scheduler.rest.shapes import Shape
 from scheduler.rest.totals import counted
-from scheduler.staff.confirm import REPEATED, Question, ReasonForm, ask, confirmed_action
+from scheduler.staff.confirm import REPEATED, Question, ask, confirmed_action
 from scheduler.staff.history import update_rows
 
 EXPORTED = Shape(
@@ -40,6 +41,15 @@ EXPORTED = Shape(
     partner="partner__name",
     created_at=("created_at", moment),
 )
+# Why a lead is not queued; of several reasons the first is told.
+NOT_QUEUED = {
+    "not interested": Q(status=Lead.Status.NOT_INTERESTED),
+    "with a meeting": Q(status=Lead.Status.MEETING_SCHEDULED),
+    "queued or on a call already": Q(status__in=[Lead.Status.CALLING, Lead.Status.QUEUED]),
+    "a duplicate": Q(duplicate_of__isnull=False),
+    "marked as not to be called": Q(do_not_call=True),
+    "without a valid phone number": Q(phone_valid=False),
+}
 ON_THE_TELEPHONE = "One of the leads is being called; try again when the call has ended."
 
 
@@ -51,21 +61,19 @@ def acting_user(request: HttpRequest) -> int:
 class LeadActions:
     """Actions of the list; a part of LeadAdmin."""
 
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("leads.export_lead")
+
     @admin.action(description="Queue for calling", permissions=["change"])
     def queue(self, request: HttpRequest, leads: QuerySet[Lead]) -> None:
-        """Queue the leads that may be dialled and are not on the telephone at this moment."""
-        chosen = leads.count()
-        ready = leads.filter(phone_valid=True, do_not_call=False, duplicate_of__isnull=True).exclude(
-            status__in=[Lead.Status.CALLING, Lead.Status.QUEUED]
-        )
+        """Queue the leads that may be dialled; a no and a booking stand until somebody changes the lead itself."""
+        left = _left_by_reason(leads)
+        ready = leads.exclude(reduce(or_, NOT_QUEUED.values()))
         queued = update_rows(request, ready, status=Lead.Status.QUEUED, updated_at=Now())
         messages.success(request, f"Queued {queued} leads.")
-        if queued < chosen:
-            messages.warning(
-                request,
-                f"{chosen - queued} leads were left: queued or on a call already, a duplicate, marked as not to be "
-                "called, or without a valid phone number.",
-            )
+        if left:
+            told = "; ".join(f"{count} {reason}" for reason, count in left.items())
+            messages.warning(request, f"{sum(left.values())} leads were left: {told}.")
 
     @admin.action(description="Take out of the queue", permissions=["change"])
     def unqueue(self, request: HttpRequest, leads: QuerySet[Lead]) -> None:
@@ -79,16 +87,6 @@ class LeadActions:
             messages.warning(
                 request, f"{chosen - taken} leads were left: not in the queue, or about to be called."
             )
-
-    @confirmed_action(
-        "Never call again",
-        "Never call these {count} leads again?",
-        answers=ReasonForm,
-        button="Never call again",
-    )
-    def stop_calling(self, request: HttpRequest, leads: QuerySet[Lead], answers: dict[str, Any]) -> None:
-        stopped = update_rows(request, leads, answers["reason"], do_not_call=True, updated_at=Now())
-        messages.success(request, f"{stopped} leads will not be called again.")
 
     @admin.action(description="Merge duplicates", permissions=["change"])
     def merge(self, request: HttpRequest, leads: QuerySet[Lead]) -> HttpResponse | None:
@@ -114,7 +112,7 @@ class LeadActions:
             )
         return None
 
-    @admin.action(description="Export as CSV", permissions=["view"])
+    @admin.action(description="Export as CSV", permissions=["export"])
     def export(self, request: HttpRequest, leads: QuerySet[Lead]) -> HttpResponse:
         """Stream the chosen leads; the history of leads says who took them along."""
         total = counted(leads)[0]
@@ -145,6 +143,17 @@ class LeadActions:
             messages.error(request, f"At most {removal.MOST:,} leads can be deleted at once.")
         else:
             messages.success(request, f"Deleted {deleted} leads with what belonged to them.")
+
+
+def _left_by_reason(leads: QuerySet[Lead]) -> dict[str, int]:
+    """Count the leads that are not to be queued, by the reason."""
+    reasons = Case(
+        *(When(is_so, then=Value(number)) for number, is_so in enumerate(NOT_QUEUED.values())),
+        output_field=IntegerField(),
+    )
+    rows = leads.order_by().annotate(reason=reasons).filter(reason__isnull=False)
+    counted_rows = rows.values_list("reason").annotate(Count("pk")).order_by("reason")
+    return {list(NOT_QUEUED)[reason]: count for reason, count in counted_rows}
 
 
 def _merge_question(request: HttpRequest, leads: list[Lead]) -> Question:

@@ -13,6 +13,7 @@ from unfold.decorators import action
 
 from leads import removal, search, timeline
 from leads.admin.actions import ON_THE_TELEPHONE, LeadActions, acting_user
+from leads.admin.calling import CallingActions
 from leads.admin.filters import DuplicateFilter, LanguageFilter
 from leads.erasure import BeingCalled, erase, person_of
 from leads.models import Lead
@@ -58,7 +59,7 @@ class LeadForm(StaffForm):
 
 
 @admin.register(Lead)
-class LeadAdmin(LeadActions, StaffAdmin):
+class LeadAdmin(LeadActions, CallingActions, StaffAdmin):
     form = LeadForm
     list_display = [
         "id",
@@ -89,8 +90,8 @@ class LeadAdmin(LeadActions, StaffAdmin):
     ordering = ["-created_at", "-id"]
     autocomplete_fields = ["partner"]
     raw_id_fields = ["duplicate_of"]
-    actions = ["queue", "unqueue", "stop_calling", "merge", "export", "delete_selected"]
-    actions_detail = ["erase_person"]
+    actions = ["queue", "unqueue", "stop_calling", "recall", "merge", "export", "delete_selected"]
+    actions_detail = ["stop_one", "recall_one", "erase_person"]
     change_form_outer_before_template = "leads/to_timeline.html"
     change_form_outer_after_template = "leads/timeline.html"
     readonly_fields = [
@@ -125,6 +126,11 @@ class LeadAdmin(LeadActions, StaffAdmin):
         if not search_term.strip():
             return queryset, False
         return queryset.filter(search.found(search_term)), False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # Changing it takes a reason, and lifting it a right.
+        fields = super().get_readonly_fields(request, obj)
+        return [*fields, "do_not_call"] if obj else fields
 
     @admin.display(description="Duplicate of", ordering="duplicate_of")
     def duplicate(self, lead: Lead) -> str:

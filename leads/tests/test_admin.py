@@ -150,25 +150,6 @@ def test_long_and_foreign_texts_are_saved_as_they_are(admin_client: Client) -> N
         assert row.name == text
 
 
-def test_actions_queue_leads_that_may_be_called_and_stop_others(admin_client: Client) -> None:
-    ready = lead(1, phone_valid=True)
-    lead(2, phone_valid=False)
-    never = lead(3, phone_valid=True, do_not_call=True)
-    chosen = {"_selected_action": list(Lead.objects.values_list("pk", flat=True))}
-    path = staff.address(Lead, "changelist")
-
-    html = admin_client.post(path, {"action": "queue", **chosen}, follow=True).content.decode()
-    assert "Queued 1 leads." in html and "2 leads were left" in html
-    assert Lead.objects.get(status="queued") == ready
-
-    admin_client.post(path, {"action": "stop_calling", **chosen})
-    assert Lead.objects.filter(do_not_call=True).get() == never
-    asked = {"action": "stop_calling", "confirmed": "yes", "reason": "They wrote to us", **chosen}
-    admin_client.post(path, asked)
-    assert Lead.objects.filter(do_not_call=True).count() == 3
-    assert Lead.objects.get(pk=never.pk).do_not_call
-
-
 def test_saving_one_field_leaves_what_a_worker_wrote_meanwhile(admin_client: Client) -> None:
     row = lead(1)
     path = staff.address(Lead, "change", row.pk)

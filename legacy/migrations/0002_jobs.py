@@ -9,14 +9,14 @@ from django.db import migrations, models
 from scheduler.staff.groups import ADMINISTRATOR, SUPERVISOR, grant
 
 
+RIGHTS = {
+    ADMINISTRATOR: ("legacy.view_importjob", "legacy.add_importjob"),
+    SUPERVISOR: ("legacy.view_importjob",),
+}
+
+
 def grant_rights(apps, schema_editor):
-    grant(
-        apps,
-        {
-            ADMINISTRATOR: ["legacy.view_importjob", "legacy.add_importjob"],
-            SUPERVISOR: ["legacy.view_importjob"],
-        },
-    )
+    grant(apps, RIGHTS)
 
 
 class Migration(migrations.Migration):

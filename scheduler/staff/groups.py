@@ -91,17 +91,19 @@ def grant(apps: Any, rights: Rights) -> None:
 
 def _permission(apps: Any, name: str) -> Any:
     app, codename = name.split(".")
-    verb, model = codename.split("_", 1)
+    _, model = codename.split("_", 1)
     kind, _ = apps.get_model("contenttypes", "ContentType").objects.get_or_create(app_label=app, model=model)
     permission, _ = apps.get_model("auth", "Permission").objects.get_or_create(
-        content_type=kind, codename=codename, defaults={"name": f"Can {verb} {_spoken(app, model)}"}
+        content_type=kind, codename=codename, defaults={"name": _spoken(app, codename)}
     )
     return permission
 
 
-def _spoken(app: str, model: str) -> str:
-    """Name a model as Django would in its permission; by its codename once the model is gone."""
+def _spoken(app: str, codename: str) -> str:
+    """Name a permission as Django would; by the codename of its model once the model is gone."""
+    verb, model = codename.split("_", 1)
     try:
-        return present.get_model(app, model)._meta.verbose_name_raw
+        meta = present.get_model(app, model)._meta
     except LookupError:
-        return model
+        return f"Can {verb} {model}"
+    return str(dict(meta.permissions).get(codename, f"Can {verb} {meta.verbose_name_raw}"))

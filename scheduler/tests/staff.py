@@ -1,16 +1,21 @@
 """What the tests of the admin pages share: users, addresses, and texts that break pages."""
 
 import re
+import sys
 from collections.abc import Callable
 from html import unescape
 from typing import Any
 
-from django.contrib.auth.models import Permission, User
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+
+from scheduler.staff import groups
 
 SCRIPT = "<script>alert('x')</script>"
 ESCAPED_SCRIPT = "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;"
@@ -33,6 +38,21 @@ def staff_client(*permissions: str) -> Client:
     for name in permissions:
         app, codename = name.split(".")
         user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def make_groups() -> None:
+    """Give the groups what the migrations give: tests with real transactions empty all tables."""
+    for migration in MigrationLoader(None).disk_migrations.values():
+        groups.grant(apps, getattr(sys.modules[type(migration).__module__], "RIGHTS", {}))
+
+
+def member(group: str) -> Client:
+    """Sign in a staff user who is in one of the groups, and is called like it."""
+    user = User.objects.create_user(group.lower().replace(" ", "-"), is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
     client = Client()
     client.force_login(user)
     return client

@@ -1,6 +1,7 @@
 """The history tells what staff changed: the values before and after, for single rows and many."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +11,12 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from calls.models import Call
+from leads import tombstones
 from leads.models import Lead
+from meetings.models import Meeting, MeetingHost
 from partners.models import Partner
 from scheduler.models import Setting
 from scheduler.staff import history
@@ -44,7 +49,7 @@ def test_an_edit_tells_each_column_before_and_after(admin_client: Client) -> Non
     row = lead(1, email="old@example.com")
 
     answer = staff.edit(
-        admin_client, row, name="Anna", email="", partner=str(acme.pk), do_not_call="on", status="queued"
+        admin_client, row, name="Anna", email="", partner=str(acme.pk), priority="3", status="queued"
     )
 
     assert answer.status_code == 302
@@ -52,7 +57,7 @@ def test_an_edit_tells_each_column_before_and_after(admin_client: Client) -> Non
         ("Name", "Lead 1", "Anna"),
         ("Email", "old@example.com", "-"),
         ("Partner", "-", f"Acme ({acme.pk})"),
-        ("Do not call", "no", "yes"),
+        ("Priority", "0", "3"),
         ("Status", "Pending", "Queued"),
     }
 
@@ -81,6 +86,60 @@ def test_saving_without_a_change_changes_nothing_in_the_history(admin_client: Cl
     staff.edit(admin_client, lead(1))
 
     assert lines(newest()) == []
+
+
+def test_what_a_form_only_carries_along_is_no_change(admin_client: Client) -> None:
+    row = lead(1)
+    host = MeetingHost.objects.create(name="Ines", timezone="UTC")
+    moment = timezone.now().replace(microsecond=123456)
+    meeting = Meeting.objects.create(lead=row, host=host, scheduled_time=moment + timedelta(days=3))
+    call = Call.objects.create(lead=row, started_at=moment, ended_at=moment + timedelta(seconds=5))
+    user = User.objects.create_user("ben", is_staff=True, date_joined=moment)
+
+    staff.edit(admin_client, meeting, guest_email="ann@example.com")
+    assert lines(newest()) == [("Guest email", "-", "ann@example.com")]
+    staff.edit(admin_client, call, language="he")
+    assert lines(newest()) == [("Language", "-", "he")]
+    staff.edit(admin_client, user, email="ben@example.com")
+    assert lines(newest()) == [("Email address", "-", "ben@example.com")]
+    staff.edit(admin_client, meeting)
+    assert lines(newest()) == []
+
+
+def test_what_a_worker_wrote_meanwhile_is_not_told_as_the_user_s(admin_client: Client) -> None:
+    row = lead(1)
+    path = staff.address(Lead, "change", row.pk)
+    data = staff.sent(admin_client.get(path).context["adminform"].form)
+    Lead.objects.filter(pk=row.pk).update(status="no_answer", priority=7)
+
+    admin_client.post(path, {**data, "name": "Mine"})
+
+    assert lines(newest()) == [("Name", "Lead 1", "Mine")]
+    row.refresh_from_db()
+    assert (row.status, row.priority) == ("no_answer", 7)
+
+
+def test_what_is_derived_while_saving_is_told(admin_client: Client) -> None:
+    tombstones.keep(["+14155550134"])
+    row = lead(1)
+
+    staff.edit(admin_client, row, phone="+14155550134")
+
+    assert set(lines(newest())) >= {("Phone", row.phone, "+14155550134"), ("Do not call", "no", "yes")}
+
+
+def test_two_values_that_read_alike_are_no_change(request_of_staff: Any) -> None:
+    moment = timezone.now().replace(microsecond=0)
+    row = lead(1, next_attempt_at=moment)
+
+    history.update_rows(
+        request_of_staff, Lead.objects.all(), next_attempt_at=moment + timedelta(milliseconds=5)
+    )
+
+    row.refresh_from_db()
+    assert row.next_attempt_at == moment + timedelta(milliseconds=5)
+    assert history.changes_between({"email": "", "next_attempt_at": moment}, row) == []
+    assert not LogEntry.objects.exists()
 
 
 def test_an_added_and_a_deleted_row_keep_their_values(admin_client: Client) -> None:

@@ -104,16 +104,7 @@ def test_the_deploy_check_would_find_a_fault(manage) -> None:
 
 @pytest.fixture
 def made() -> None:
-    # Tests with real transactions empty all tables, also of what migrations put there.
-    groups.grant(apps, groups.RIGHTS)
-
-
-def member(name: str) -> Client:
-    user = User.objects.create_user(name.lower().replace(" ", "-"), is_staff=True)
-    user.groups.add(Group.objects.get(name=name))
-    client = Client()
-    client.force_login(user)
-    return client
+    staff.make_groups()
 
 
 def test_groups_are_made_twice_without_harm_and_only_of_real_permissions(made) -> None:
@@ -167,7 +158,7 @@ def test_rights_that_somebody_added_stay(made) -> None:
     ],
 )
 def test_a_group_opens_its_pages_and_no_others(made, group: str, opened: str, closed: str) -> None:
-    client = member(group)
+    client = staff.member(group)
 
     for status, paths in ((200, opened), (403, closed)):
         for path in paths.split():
@@ -178,7 +169,7 @@ def test_a_group_opens_its_pages_and_no_others(made, group: str, opened: str, cl
 
 def test_an_administrator_makes_no_superuser_and_touches_none(made) -> None:
     boss = User.objects.create_superuser("boss", password="the-right-one")
-    client = member(groups.ADMINISTRATOR)
+    client = staff.member(groups.ADMINISTRATOR)
     user = User.objects.get(username="administrator")
 
     staff.edit(
@@ -199,7 +190,7 @@ def test_an_administrator_makes_no_superuser_and_touches_none(made) -> None:
 
 
 def test_an_administrator_passes_on_no_group_with_more_rights(made) -> None:
-    client = member(groups.ADMINISTRATOR)
+    client = staff.member(groups.ADMINISTRATOR)
     wide = Group.objects.create(name="Wide")
     wide.permissions.add(Permission.objects.get(codename="add_group"))
     user = User.objects.create_user("anna", is_staff=True)
