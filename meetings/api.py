@@ -390,7 +390,7 @@ def _found(meeting: dict[str, Any] | None) -> dict[str, Any]:
 def _row(model: Any, row_id: int | None, field: str) -> Any:
     row = model.objects.filter(pk=row_id).first()
     if row is None:
-        raise Invalid([(f"/{field}", "there is no such row")])
+        raise Invalid([(f"/{field}", services.GONE)])
     return row
 
 

@@ -107,13 +107,15 @@ def next_free(
 ) -> list[datetime]:
     """Return the next `number` free starts of a host from `after` on, fewer when the horizon comes first.
 
-    The meeting `without` counts as free: it is the one to be moved. An unusable host has none.
+    The meeting `without` counts as free: it is the one to be moved. A host that is unusable or gone has none.
     """
     try:
-        (calendar,) = calendars_of([host.pk], after, now + timedelta(days=host.horizon_days))
+        calendars = calendars_of([host.pk], after, now + timedelta(days=host.horizon_days))
     except HostUnusable:
         return []
-    calendar = calendar.lasting(minutes)
+    if not calendars:
+        return []
+    calendar = calendars[0].lasting(minutes)
     earliest, horizon = calendar.bookable(now)
     first, found = max(seconds(after, up=True), earliest), list[int]()
     while first <= horizon and len(found) < number:

@@ -9,6 +9,7 @@ from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 
+from meetings import services
 from meetings.models import Meeting
 from scheduler.rest.access import Principal
 from scheduler.staff.history import changed_message, changes_between, values_of
@@ -21,12 +22,12 @@ DERIVED = {"ics_sequence", "buffer_before", "buffer_after", "updated_at"}
 def changes_noted(meeting: Meeting, staff: Principal) -> Iterator[None]:
     """Note what the block changes of a meeting, in one transaction with it; nothing changed, nothing noted.
 
-    Raises Meeting.DoesNotExist. The lock comes first, as in `meetings.services`: of two who do the same at once,
-    one has changed something.
+    Raises Meeting.DoesNotExist. The lock comes first: of two who do the same at once, one has changed something.
     """
     with transaction.atomic():
-        row = Meeting.objects.select_for_update(no_key=True, of=("self",)).get(pk=meeting.pk)
-        before = {name: value for name, value in values_of(row).items() if name not in DERIVED}
+        before = {
+            name: value for name, value in values_of(services.locked(meeting)).items() if name not in DERIVED
+        }
         yield
         after = Meeting.objects.get(pk=meeting.pk)
         if changes := changes_between(before, after):

@@ -2,20 +2,20 @@
 
 PostgreSQL's exclusion constraints are the referee. The host's row is locked before anything is written, so that
 callers for one slot stand in line: without it two writers may each wait for the other's row until one is ended
-as a deadlock. Locks are taken in the order meeting, host, lead; whoever calls with a lead already locked may
-run into a deadlock with another booking of that lead.
+as a deadlock. Locks are taken in the order lead, meeting, host: who deletes or merges leads locks them first, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import Error, IntegrityError, OperationalError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from calls.models import Call
@@ -25,6 +25,7 @@ from meetings.availability import HostUnusable, busy_spans, calendars_of, next_f
 from meetings.models import DAY_MINUTES, DEFAULT_MINUTES, EARLIEST, LATEST, Meeting, MeetingHost
 
 Status = Meeting.Status
+GONE = "there is no such row"
 PLACE = ("host", "scheduled_time", "duration", "buffer_before", "buffer_after")
 SLOT_CONSTRAINTS = {"meetings_no_double_booking", "meetings_buffers_kept"}
 # A completed meeting was kept: the lead is not to be won again.
@@ -96,6 +97,8 @@ def book(
         raise ValidationError({"call": "The call is one of another lead."})
     try:
         with transaction.atomic():
+            if not _lock_leads([lead.pk]):
+                raise ValidationError({"lead_id": GONE})
             host = _locked_host(host.pk)
             minutes = duration or host.slot_minutes
             if repeated := _same_booking(lead, host, start, minutes):
@@ -132,7 +135,7 @@ def move(
     now = now or timezone.now()
     try:
         with transaction.atomic():
-            row = _locked(meeting)
+            row = locked(meeting)
             if row.status not in Meeting.LIVE:
                 raise ImpossibleTransition(
                     f"A {_words(row.status)} meeting cannot be moved; book another one."
@@ -179,7 +182,7 @@ def change_status(meeting: Meeting, status: str, *, now: datetime | None = None)
     """
     try:
         with transaction.atomic():
-            row = _locked(meeting)
+            row = locked(meeting)
             if row.status == status:
                 return row
             if status not in TRANSITIONS[row.status]:
@@ -217,8 +220,9 @@ def write_as_staff(meeting: Meeting, changed: Collection[str], before: Meeting |
     IntegrityError, with which the transaction is lost.
     """
     with transaction.atomic():
+        _lock_leads({meeting.lead_id, before.lead_id if before else meeting.lead_id})
         if before is not None:
-            _locked(before)
+            locked(before)
         host = _locked_host(meeting.host_id)
         fields = set(changed)
         if before is None or fields & {"host", "scheduled_time", "duration"}:
@@ -237,10 +241,20 @@ def write_as_staff(meeting: Meeting, changed: Collection[str], before: Meeting |
 
 def delete(meetings: Collection[Meeting]) -> None:
     """Delete meetings; their leads' statuses change as on `cancel`."""
+    lead_ids = sorted({meeting.lead_id for meeting in meetings})
     with transaction.atomic():
+        _lock_leads(lead_ids)
         Meeting.objects.filter(pk__in=[meeting.pk for meeting in meetings]).delete()
-        for lead_id in sorted({meeting.lead_id for meeting in meetings}):
+        for lead_id in lead_ids:
             _lead_is_open(lead_id)
+
+
+def locked(meeting: Meeting) -> Meeting:
+    """Lock a meeting's lead, then the meeting; return it as it is now. Raises Meeting.DoesNotExist."""
+    # The lead that it has now: a merge may have given it another one since the caller read it.
+    _lock_leads(Meeting.objects.filter(pk=meeting.pk).values("lead"))
+    rows = Meeting.objects.select_for_update(no_key=True, of=("self",)).select_related("host")
+    return rows.get(pk=meeting.pk)
 
 
 def _change(row: Meeting, status: str) -> None:
@@ -328,12 +342,17 @@ def _same_booking(lead: Lead, host: MeetingHost, start: datetime, minutes: int) 
 
 def _locked_host(host_id: int) -> MeetingHost:
     # No key update: foreign keys of rows that others insert need not wait.
-    return MeetingHost.objects.select_for_update(no_key=True).get(pk=host_id)
+    host = MeetingHost.objects.select_for_update(no_key=True).filter(pk=host_id).first()
+    if host is None:
+        raise ValidationError({"host_id": GONE})
+    return host
 
 
-def _locked(meeting: Meeting) -> Meeting:
-    rows = Meeting.objects.select_for_update(no_key=True, of=("self",)).select_related("host")
-    return rows.get(pk=meeting.pk)
+def _lock_leads(lead_ids: Collection[int] | QuerySet[Any]) -> int:
+    """Lock leads in the order of their ids; return how many there are."""
+    return len(
+        Lead.objects.select_for_update(no_key=True).filter(pk__in=lead_ids).order_by("pk").values("pk")
+    )
 
 
 def _lead_is_won(lead_id: int) -> None:

@@ -61,7 +61,7 @@ def change(request: HttpRequest, meeting: Meeting, do: Callable[[], Meeting]) ->
     Raises what the service raises; nothing is changed then.
     """
     with leads_noted(request, [meeting.lead_id]):
-        before = history.values_of(Meeting.objects.select_for_update(no_key=True).get(pk=meeting.pk))
+        before = history.values_of(services.locked(meeting))
         after = do()
         if changes := history.changes_between(before, after):
             history.record(request, [(after, changes)])

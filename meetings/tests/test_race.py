@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Barrier
 from time import monotonic
+from typing import Any
 
 import psycopg
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection, connections
+from django.test import Client
 
+from calls.models import Call
 from database.tests.raw_sql import execute
 from leads.models import Lead
 from meetings import services
@@ -21,6 +26,7 @@ from meetings.availability import free_slots, moment
 from meetings.models import Meeting, MeetingHost
 from meetings.services import ImpossibleTransition, SlotTaken
 from meetings.tests.booking import NOW, at, host, lead
+from scheduler.models import StaffToken
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CALLERS = 50
@@ -155,15 +161,16 @@ def test_bookings_moves_and_cancellations_of_one_lead_at_once_leave_its_status_r
 
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
-WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO "meetings"%' AND datname = current_database()
+WHERE wait_event_type = 'Lock' AND query LIKE %s AND datname = current_database()
 """
 
 
-def wait_for_a_waiting_insert() -> None:
+def wait_for_waiting(query: str, number: int = 1) -> None:
+    """Wait until as many connections wait for a lock with a query like this."""
     deadline = monotonic() + 20
     with psycopg.connect(**connection.get_connection_params(), autocommit=True) as monitor:
-        while monitor.execute(WAITING).fetchone() == (0,):
-            assert monotonic() < deadline, "the booking never waited for the row"
+        while monitor.execute(WAITING, [query]).fetchone() != (number,):
+            assert monotonic() < deadline, f"{query} never waited"
 
 
 def test_a_booking_meets_a_raw_row_that_is_not_committed_yet() -> None:
@@ -178,10 +185,84 @@ def test_a_booking_meets_a_raw_row_that_is_not_committed_yet() -> None:
             [people[0].pk, ruth.pk, NINE + timedelta(minutes=10)],
         )
         booking = threads.submit(rush, ruth, people[1:], NINE)
-        wait_for_a_waiting_insert()
+        wait_for_waiting('INSERT INTO "meetings"%')
         raw.commit()
         (outcome,) = booking.result(timeout=30)
 
     assert isinstance(outcome, SlotTaken)
     assert outcome.alternatives[0] == at("05-05 08:00")
     assert execute("SELECT count(*) FROM meetings") == [(1,)]
+
+
+def boss() -> dict[str, str]:
+    user = get_user_model().objects.create_superuser("boss")
+    return {"Authorization": f"Bearer {StaffToken.issue(user)[1]}"}
+
+
+def asked(headers: dict[str, str], method: str, path: str, body: object = None) -> Any:
+    try:
+        client = Client(headers=headers)
+        return client.generic(method, path, json.dumps(body), content_type="application/json")
+    finally:
+        connections.close_all()
+
+
+def test_a_host_that_is_deleted_while_somebody_books_is_named() -> None:
+    headers, person, ruth = boss(), lead(), host(working_hours={})
+    order = {"lead_id": person.pk, "host_id": ruth.pk, "scheduled_at": f"{datetime.now(UTC) + timedelta(1)}"}
+    with (
+        ThreadPoolExecutor(1) as threads,
+        psycopg.connect(**connection.get_connection_params()) as raw,
+    ):
+        raw.execute("DELETE FROM meeting_hosts")
+        booking = threads.submit(asked, headers, "POST", "/api/meetings/", order)
+        wait_for_waiting('%"meeting_hosts"%FOR NO KEY UPDATE%')
+        raw.commit()
+        answer = booking.result(timeout=30)
+
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/host_id")
+
+
+def test_a_lead_is_deleted_while_its_meeting_is_cancelled() -> None:
+    """Its call is held, so that the deletion has the lead and not yet the meeting when the cancellation comes."""
+    headers, person, ruth = boss(), lead(), host()
+    row = services.book(person, ruth, NINE, now=NOW)
+    Call.objects.create(lead=person, started_at=NOW, ended_at=NOW)
+    with (
+        ThreadPoolExecutor(2) as threads,
+        psycopg.connect(**connection.get_connection_params()) as raw,
+    ):
+        raw.execute("SELECT FROM calls FOR UPDATE")
+        deletion = threads.submit(asked, headers, "DELETE", f"/api/leads/{person.pk}")
+        wait_for_waiting("%FOR UPDATE%")
+        cancellation = threads.submit(asked, headers, "POST", f"/api/meetings/{row.pk}/cancel")
+        wait_for_waiting("%FOR %UPDATE%", 2)
+        raw.commit()
+        statuses = [each.result(timeout=30).status_code for each in (deletion, cancellation)]
+
+    assert statuses == [200, 404]
+
+
+def test_leads_are_deleted_and_their_meetings_changed_at_once_without_a_deadlock() -> None:
+    headers, ruth = boss(), host(working_hours={})
+    for each in range(15):
+        person, time = lead(each), datetime.now(UTC) + timedelta(days=1 + each)
+        row = services.book(person, ruth, time)
+        path = f"/api/meetings/{row.pk}"
+        requests: list[tuple[str, str, object]] = [
+            ("DELETE", f"/api/leads/{person.pk}", None),
+            ("POST", f"{path}/cancel", None),
+            ("PATCH", path, {"scheduled_at": f"{time + timedelta(hours=2)}"}),
+            (
+                "POST",
+                "/api/meetings/",
+                {"lead_id": person.pk, "host_id": ruth.pk, "scheduled_at": f"{time + timedelta(hours=4)}"},
+            ),
+        ]
+        connection.close()
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(lambda request: asked(headers, *request), requests))
+
+        assert [answer.status_code for answer in answers if answer.status_code >= 500] == []
+        assert answers[0].status_code == 200
+        assert not Meeting.objects.exists()

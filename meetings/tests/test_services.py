@@ -11,7 +11,8 @@ from django.db import IntegrityError, transaction
 from calls.models import Call
 from leads.models import Lead
 from meetings import services
-from meetings.models import Meeting, MeetingHostException
+from meetings.availability import next_free
+from meetings.models import Meeting, MeetingHost, MeetingHostException
 from meetings.services import BookingRefused, ImpossibleTransition, NotBookable, SlotTaken
 from meetings.tests.booking import NOW, at, host, lead, written
 
@@ -338,6 +339,25 @@ def test_a_host_with_hours_or_a_zone_that_nobody_knows_is_refused_not_an_error()
 
     with pytest.raises(BookingRefused, match="Ruth has no known time zone"):
         book(lead(), ruth)
+
+
+def test_a_host_or_lead_that_is_gone_is_named_not_an_error() -> None:
+    ruth, omar, person = host(), host("Omar"), lead()
+    row = book(person, ruth)
+    MeetingHost.objects.filter(pk=omar.pk).delete()
+
+    for action in (
+        lambda: book(person, omar),
+        lambda: services.move(row, host=omar, now=NOW),
+    ):
+        with pytest.raises(ValidationError) as refused:
+            action()
+        assert list(refused.value.message_dict) == ["host_id"]
+    assert next_free(omar, NINE, now=NOW) == []
+    Lead.objects.filter(pk=person.pk).delete()
+    with pytest.raises(ValidationError) as refused:
+        book(person, ruth)
+    assert list(refused.value.message_dict) == ["lead_id"]
 
 
 def test_inside_a_transaction_a_refusal_leaves_the_transaction_usable() -> None:
