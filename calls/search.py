@@ -18,7 +18,7 @@ HITS = 25
 MOST_CHARACTERS = 200  # of what is searched for
 QUICK = 0.06  # seconds after which a search shows what it has, though there may be older calls
 PATIENCE = 2.0  # seconds for somebody who has nothing yet and asks to look further
-MOST_BLOCKS = 256  # searched in one statement
+MOST_BLOCKS = 1024  # searched in one statement
 GROWTH = 4  # of the number of blocks from one statement to the next
 AROUND = 80  # characters shown on both sides of a word found
 

@@ -15,8 +15,8 @@ from leads.expressions import IsAmong, beginning_with, phone_beginning_with, pho
 from leads.models import Lead
 from leads.phones import PUNCTUATION, searched_digits
 
-MOST_LEADS = 1000
-MOST_FOUND = 10_000
+MOST_LEADS = 500
+MOST_FOUND = 5_000
 FEWEST_DIGITS = 4  # the last four are what people read out
 HELP = "Beginnings of words in name or e-mail, a phone in any spelling or its last digits, or the id."
 TRUNK_ZERO = re.compile(r"\(0\)")
