@@ -54,7 +54,8 @@ def changes_between(before: Mapping[str, Any], row: Model) -> list[Change]:
         old, new = before[field.attname], getattr(row, field.attname)
         if old != new and not isinstance(new, BaseExpression):
             found.append(change(field, old, new, names))
-    return found
+    # An empty text in place of NULL, or a time without its microseconds, is no change to anybody.
+    return [each for each in found if each.before != each.after or each.after == HIDDEN]
 
 
 def values_written(row: Model) -> list[Change]:
@@ -164,7 +165,25 @@ def _of_form(form: Any, *, add: bool) -> list[Change]:
     row = form.instance
     if add:
         return values_written(row)
-    return [*changes_between(row._values_before, row), *_of_relations(form)]
+    return [*changes_between(_touched(form, row._values_before), row), *_of_relations(form)]
+
+
+def _touched(form: Any, before: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what the form has only carried along: its own spelling of a value, or one changed meanwhile."""
+    row = form.instance
+    carried = {
+        field.attname
+        for field in row._meta.concrete_fields
+        if field.name in form.cleaned_data
+        and field.name not in form.changed_data
+        and field.name not in getattr(form, "derived", ())
+        and getattr(row, field.attname) == _key(form.cleaned_data[field.name])
+    }
+    return {name: value for name, value in before.items() if name not in carried}
+
+
+def _key(value: Any) -> Any:
+    return value.pk if isinstance(value, Model) else value
 
 
 def _of_relations(form: Any) -> list[Change]:
@@ -191,7 +210,8 @@ def _of_inlines(formsets: Iterable[Any]) -> Iterator[list[Change]]:
         forms = {id(form.instance): form for form in formset.forms}
         yield from (values_written(row) for row in formset.new_objects)
         for row, _ in formset.changed_objects:
-            yield changes_between(_before_form(forms[id(row)]), row)
+            form = forms[id(row)]
+            yield changes_between(_touched(form, _before_form(form)), row)
         yield from (values_written(row) for row in formset.deleted_objects)
 
 
@@ -252,19 +272,19 @@ def update_rows(request: HttpRequest, rows: QuerySet[Any], note: str = "", **val
 
 
 def _update(request: HttpRequest, locked: list[Any], note: str, values: dict[str, Any]) -> int:
-    entries = []
+    touched, entries = [], []
     for row in locked:
         before = values_of(row)
         for name, value in values.items():
             if not isinstance(value, BaseExpression):
                 setattr(row, name, value)
-        if changes := changes_between(before, row):
-            entries.append((row, changes))
-    if not entries:
-        return 0
-    model = type(entries[0][0])
-    model._base_manager.filter(pk__in=[row.pk for row, _ in entries]).update(**values)
-    return record(request, entries, note)
+        if values_of(row) != before:
+            touched.append(row.pk)
+            entries.append((row, changes_between(before, row)))
+    if touched:
+        type(locked[0])._base_manager.filter(pk__in=touched).update(**values)
+        record(request, [each for each in entries if each[1]], note)
+    return len(touched)
 
 
 def forget(model: type[Model], keys: Iterable[Any]) -> int:
