@@ -1,6 +1,7 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -8,9 +9,11 @@ from django.utils.html import format_html_join
 from unfold.decorators import action
 
 from calls.admin import conversation, outcome, recording, words
+from calls.corrections import hang_up, lead_on_the_telephone
 from calls.models import Call
 from leads import search
 from scheduler import content_policy
+from scheduler.staff import history
 from scheduler.staff.admin import StaffAdmin
 from scheduler.staff.display import NOTHING, label, link, moment
 from scheduler.staff.refusals import Refusal
@@ -121,6 +124,20 @@ class CallAdmin(StaffAdmin):
         # Changing it takes a reason, and the lead may have to follow.
         fields = super().get_readonly_fields(request, obj)
         return [*fields, "outcome"] if obj else fields
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save a call; when that ends it or gives it away, its lead is no longer on the telephone."""
+        if not change or not {"ended_at", "lead"} & set(form.changed_data):
+            return super().save_model(request, obj, form, change)
+        with transaction.atomic():
+            # The lead before its call, as everywhere.
+            lead = lead_on_the_telephone(obj.pk)
+            super().save_model(request, obj, form, change)
+            if lead is not None:
+                before = {"status": lead.status}
+                hang_up(lead, obj)
+                if changes := history.changes_between(before, lead):
+                    history.record(request, [(lead, changes)], f"{obj} was changed by hand")
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         page = super().changeform_view(request, *args, **kwargs)

@@ -44,7 +44,7 @@ def _question(call: Call) -> Question:
         button="Correct it",
         consequences=[
             "The lead's status follows if this is its newest call.",
-            "A lead with a meeting, one that is not interested, and one in the queue or on a call keep theirs.",
+            "A lead with a meeting, one that is not interested, and one in the queue or on a call now keep theirs.",
             "The reason goes into the history, with both outcomes.",
         ],
         answers=_form(call),
