@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -20,7 +20,7 @@ admin.site.unregister(Group)
 
 @admin.register(User)
 class StaffUserAdmin(UserAdmin, HistoryAdmin):  # type: ignore[misc]
-    """Users; who is no superuser makes none, touches none, and passes on only groups within their own rights."""
+    """Users; who is no superuser makes none, and touches and gives nothing beyond their own rights."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -57,14 +57,26 @@ class StaffUserAdmin(UserAdmin, HistoryAdmin):  # type: ignore[misc]
 
 
 def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
-    return user is None or not user.is_superuser or request.user.is_superuser
+    """Tell whether a user may do nothing that the one who asks may not: a new password would give it away.
+
+    So no group of theirs is missing among those that the form offers, and none is lost when it is saved.
+    """
+    if user is None or request.user.is_superuser:
+        return True
+    return (
+        not user.is_superuser
+        and not rights_of(user).exclude(pk__in=rights_of(request.user).values("pk")).exists()
+    )
+
+
+def rights_of(user: Any) -> QuerySet[Permission]:
+    """Return the permissions of a user who is no superuser, also of one who is not active at present."""
+    return Permission.objects.filter(Q(group__user=user) | Q(user=user)).order_by()
 
 
 def groups_within(request: HttpRequest) -> QuerySet[Group]:
     """Return the groups that allow nothing which the user may not do."""
-    assert isinstance(request.user, User)
-    own = Permission.objects.filter(group__user=request.user) | request.user.user_permissions.all()
-    beyond = Permission.objects.exclude(pk__in=own.values("pk"))
+    beyond = Permission.objects.exclude(pk__in=rights_of(request.user).values("pk"))
     return Group.objects.exclude(permissions__in=beyond)
 
 

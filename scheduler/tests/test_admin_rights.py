@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import RequestFactory
 
 from leads.models import Lead
@@ -113,3 +113,58 @@ def test_only_supervisors_and_administrators_export_leads(group: str, may_export
     assert answer.streaming == may_export == LogEntry.objects.exists()
     assert not may_export or row.phone.encode() in b"".join(answer.streaming_content)
     assert ('value="export"' in staff.page(client, "/admin/leads/lead/")) == may_export
+
+
+# Users
+
+
+PASSWORD = {"password1": "another-one-7", "password2": "another-one-7", "usable_password": "true"}
+
+
+@pytest.fixture
+def stronger() -> User:
+    """Make a user in a group of the administrator's reach, and in one beyond."""
+    wide = Group.objects.create(name="Wide")
+    wide.permissions.add(Permission.objects.get(codename="change_group"))
+    user = User.objects.create_user("anna", is_staff=True, password="the-right-one")
+    user.groups.add(wide, Group.objects.get(name=groups.AGENT))
+    return user
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+def test_an_administrator_leaves_a_user_with_more_rights_as_they_are(stronger: User, is_active: bool) -> None:
+    User.objects.filter(pk=stronger.pk).update(is_active=is_active)
+    client = staff.member(groups.ADMINISTRATOR)
+    path = staff.address(User, "change", stronger.pk)
+
+    assert "anna" in staff.page(client, path)
+    assert client.post(path, {"username": "anna", "email": "mine@example.com"}).status_code == 403
+    assert client.post(f"/admin/auth/user/{stronger.pk}/password/", PASSWORD).status_code == 403
+    assert client.post(staff.address(User, "delete", stronger.pk), {"post": "yes"}).status_code == 403
+
+    stronger.refresh_from_db()
+    assert stronger.check_password("the-right-one") and stronger.email == ""
+    assert set(stronger.groups.values_list("name", flat=True)) == {"Wide", groups.AGENT}
+
+
+def test_a_right_of_their_own_puts_a_user_beyond_reach_too(stronger: User) -> None:
+    stronger.groups.clear()
+    stronger.user_permissions.add(Permission.objects.get(codename="change_group"))
+
+    client = staff.member(groups.ADMINISTRATOR)
+
+    assert client.post(f"/admin/auth/user/{stronger.pk}/password/", PASSWORD).status_code == 403
+
+
+@pytest.mark.parametrize("group", groups.RIGHTS)
+def test_an_administrator_looks_after_the_members_of_every_group(group: str) -> None:
+    client = staff.member(groups.ADMINISTRATOR)
+    user = User.objects.create_user("anna", is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
+
+    assert staff.edit(client, user, email="anna@example.com").status_code == 302
+    assert client.post(f"/admin/auth/user/{user.pk}/password/", PASSWORD).status_code == 302
+
+    user.refresh_from_db()
+    assert user.email == "anna@example.com" and user.check_password("another-one-7")
+    assert user.groups.get().name == group
