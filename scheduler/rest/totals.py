@@ -64,7 +64,11 @@ class Totals:
             return counted(rows())[0]
         scope = (using, str(connection.settings_dict["NAME"]), *scope)
         kept = self._kept.get(scope)
-        if kept and (kept.snapshot == snapshot or (kept.total.is_estimated and monotonic() < kept.until)):
+        # An estimate has no snapshot, and a page without rows knows none.
+        if kept and (
+            (snapshot and kept.snapshot == snapshot)
+            or (kept.total.is_estimated and monotonic() < kept.until)
+        ):
             return kept.total
         total, seen = counted(rows())
         with self._lock:

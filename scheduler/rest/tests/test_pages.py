@@ -202,6 +202,21 @@ def test_totals_of_partners_and_filters_are_kept_apart():
     assert page_of(request, USERS, query, {"username__lt": "u002"}).total == 2
 
 
+@pytest.mark.django_db(transaction=True)
+def test_an_estimate_is_looked_at_again_also_where_a_page_has_no_rows(monkeypatch):
+    totals.forget()
+    add(*range(8))
+    monkeypatch.setattr(totals_module, "EXACT_UP_TO", 5)
+    monkeypatch.setattr(totals_module, "ESTIMATE_FOR", -1)
+    assert "X-Total-Count-Estimated" in page("page=500").headers
+
+    monkeypatch.setattr(totals_module, "EXACT_UP_TO", 1000)
+    found = page("page=500")
+
+    assert (found.rows, found.total) == ([], 8)
+    assert "X-Total-Count-Estimated" not in found.headers
+
+
 @pytest.mark.django_db
 def test_a_total_above_the_limit_is_estimated_and_says_so(monkeypatch):
     totals.forget()
