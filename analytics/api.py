@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from analytics import queries
 from scheduler.rest.access import staff
@@ -16,6 +16,7 @@ router = Router(tags=["analytics"])
 
 CALLS = "calls.view_call"
 LEADS = "leads.view_lead"
+MOST_ACTIVITIES = 100
 
 
 class Overview(Schema):
@@ -104,7 +105,10 @@ class Campaigns(Schema):
 
 
 class Limit(Schema):
-    limit: int = Field(10, ge=1, le=100)
+    # Old clients may ask for any number.
+    limit: Annotated[int, AfterValidator(lambda limit: min(limit, MOST_ACTIVITIES))] = Field(
+        10, ge=1, description=f"Rows; more than {MOST_ACTIVITIES} counts as {MOST_ACTIVITIES}."
+    )
 
 
 @router.get("/overview", auth=staff(CALLS), response=Overview)

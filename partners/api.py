@@ -113,7 +113,12 @@ class PartnerChanges(Body):
 
 class PartnerPages(PageQuery):
     # The old API had no pages here, and its clients expect all partners at once.
-    page_size: int = Field(default=MOST_ROWS, ge=1, le=MOST_ROWS)
+    page_size: int = Field(
+        default=MOST_ROWS,
+        ge=1,
+        le=MOST_ROWS,
+        description=f"{MOST_ROWS:,} unless told: old clients expect all partners at once.",
+    )
 
 
 class Overlap(Schema):

@@ -170,8 +170,17 @@ def test_recent_activity_mixes_all_kinds_newest_first(staff):
         {**activities[2], "id": f"lead-{old.pk}", "type": "lead", "status": "info"},
     ]
     assert len(staff.get("/api/analytics/recent-activity?limit=1").json()["activities"]) == 1
-    for limit in ("0", "101", "x"):
+    for limit in ("0", "-1", "x"):
         assert staff.get(f"/api/analytics/recent-activity?limit={limit}").status_code == 422
+
+
+def test_more_activities_than_are_listed_may_be_asked_for(staff):
+    for number in range(101):
+        lead(number)
+
+    for limit, listed in ((100, 100), (101, 100), (500, 100), (10**30, 100), (99, 99)):
+        answer = staff.get(f"/api/analytics/recent-activity?limit={limit}")
+        assert (answer.status_code, len(answer.json()["activities"])) == (200, listed)
 
 
 @pytest.mark.django_db(transaction=True)
