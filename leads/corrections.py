@@ -12,14 +12,14 @@ from django.utils import timezone
 
 from database.errors import constraint_of
 from leads.models import Lead
-from leads.phones import normalise
+from leads.phones import normalise, origin
 from scheduler.rest.problems import NotFound, Problem
 
 PHONE_UNIQUE = "leads_phone_unique"
 
 
 def correct(lead_id: int, changes: Mapping[str, Any], user_id: int) -> None:
-    """Write the given columns of a lead, and who did it into its history.
+    """Write the given columns of a lead, and who did it into its history; its origin follows another phone.
 
     Raises NotFound, and Problem 409 when another lead has the phone or a call is going on and the status would
     change under it.
@@ -42,12 +42,29 @@ def _correct(lead_id: int, changes: dict[str, Any], user_id: int) -> None:
     if {"phone", "country_code"} & set(changes):
         country = changes.get("country_code", lead.country_code)
         changes["phone"], changes["phone_valid"] = normalise(changes.get("phone", lead.phone), country)
+        if changes["phone"] != lead.phone:
+            changes = _told_by(changes["phone"], lead) | changes
     for name, value in changes.items():
         setattr(lead, name, value)
     if changes:
         lead.save(update_fields=[*changes, "updated_at"])
         sentence = f"Changed {', '.join(sorted(changes))} over the API"
         LogEntry.objects.log_actions(user_id, [lead], CHANGE, sentence, single_object=True)
+
+
+def _told_by(phone: str, lead: Lead) -> dict[str, str]:
+    """Return what is different for a lead with another phone: its calling code and the language spoken there.
+
+    A language that the present phone does not explain was set by hand, and stays.
+    """
+    code, language = origin(phone)
+    if code is None:
+        return {}
+    before = lead.phone if origin(lead.phone)[0] else lead.country_code or ""
+    told = {"country_code": code, "language": language}
+    if lead.language not in (None, "", origin(before)[1]):
+        del told["language"]
+    return {name: value for name, value in told.items() if value != getattr(lead, name)}
 
 
 def phone_taken(lead_id: int, changes: Mapping[str, Any]) -> Problem:

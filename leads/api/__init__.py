@@ -78,7 +78,7 @@ def get_lead(request: HttpRequest, lead_id: RowId) -> HttpResponse:
 
 @router.patch("/{lead_id}", auth=staff("leads.change_lead"), response=LeadOut)
 def change_lead(request: HttpRequest, lead_id: RowId, changes: LeadChanges) -> HttpResponse:
-    """Correct a lead; its history says who did it."""
+    """Correct a lead; country code and language follow another phone. Its history says who did it."""
     correct(lead_id, changes.model_dump(exclude_unset=True), acting_user(request))
     return json_answer(_shown(request, lead_id))
 

@@ -180,6 +180,43 @@ def test_a_correction_changes_what_it_names_and_leaves_a_trace(staff):
 
 
 @pytest.mark.parametrize(
+    ("before", "changes", "told"),
+    [
+        (("+41", "de"), {"phone": "+33 1 42 68 53 00"}, ("+33", "fr")),
+        ((None, None), {"phone": "+33142685300"}, ("+33", "fr")),
+        (("+41", "it"), {"phone": "+33142685300"}, ("+33", "it")),
+        (("+41", "en"), {"phone": "+33142685300"}, ("+33", "en")),
+        (("+41", "de"), {"phone": "+33142685300", "language": "nl"}, ("+33", "nl")),
+        (("+41", "de"), {"phone": "+33142685300", "country_code": "FR"}, ("FR", "fr")),
+        (("+41", "de"), {"phone": "+33142685300", "country_code": None, "language": None}, (None, None)),
+        (("+41", "de"), {"phone": "044 668 18 99"}, ("+41", "de")),
+        (("+41", "de"), {"phone": "12345678"}, ("+41", "de")),
+        (("+41", "fr"), {"phone": "+41446681800"}, ("+41", "fr")),
+        (("+33", "fr"), {"name": "Neu"}, ("+33", "fr")),
+    ],
+    ids=str,
+)
+def test_country_code_and_language_follow_another_phone_unless_somebody_chose_them(
+    staff, before, changes, told
+):
+    lead = Lead.objects.create(
+        name="Ann", phone="+41446681800", phone_valid=True, country_code=before[0], language=before[1]
+    )
+
+    answer = patch(staff, lead, **changes).json()
+
+    assert (answer["country_code"], answer["language"]) == told
+
+
+def test_a_number_that_gets_its_country_tells_the_language(staff):
+    lead = Lead.objects.create(name="Ann", phone="044 668 18 00", language="en")
+
+    answer = patch(staff, lead, country_code="+41").json()
+
+    assert (answer["phone"], answer["country_code"], answer["language"]) == ("+41446681800", "+41", "de")
+
+
+@pytest.mark.parametrize(
     ("changes", "field"),
     [
         ({"name": "  "}, "name"), ({"name": None}, "name"), ({"phone": "12345"}, "phone"),
