@@ -32,12 +32,13 @@ is_web_address = URLValidator(schemes=["http", "https"])
 
 
 def meeting_file(meeting: Meeting, *, with_guest: bool) -> bytes:
-    """Return one meeting: an invitation, a cancellation, or something to take note of when nobody is invited.
+    """Return one meeting: an invitation, a cancellation, or something to take note of where nobody is invited.
 
     The guest's e-mail is in it with `with_guest` only. Reads the meeting's lead and host.
     """
     event = _event(meeting, with_guest=with_guest)
-    if meeting.status == Meeting.Status.CANCELLED:
+    # Both need the organizer (RFC 5546); what is published says by its status that it is cancelled.
+    if "ORGANIZER" in event and meeting.status == Meeting.Status.CANCELLED:
         method = "CANCEL"
     elif "ORGANIZER" in event and "ATTENDEE" in event:
         method = "REQUEST"

@@ -65,6 +65,15 @@ def test_the_uid_stays_and_the_sequence_grows_with_each_move_and_cancellation(bo
     assert seen[-1][1]["STATUS"] == "CANCELLED"
 
 
+def test_without_an_organizer_a_cancelled_meeting_is_published(booked: Meeting) -> None:
+    MeetingHost.objects.update(calendar_id=None)
+    services.cancel(booked)
+
+    method, found = event(ics.meeting_file(Meeting.objects.get(), with_guest=True))
+
+    assert (method, found["STATUS"], "ORGANIZER" in found) == ("PUBLISH", "CANCELLED", False)
+
+
 def test_uids_of_meetings_differ(booked: Meeting) -> None:
     other = services.book(lead(2), booked.host, at("05-05 09:00"), now=NOW)
     other.refresh_from_db()
