@@ -90,10 +90,23 @@ def free_slots(
     Slots last as long as each host's, or `minutes`. Unknown ids are left out. Raises HostUnusable for a host that
     was asked for; of all hosts the unusable are left out.
     """
-    calendars = [each.lasting(minutes) for each in calendars_of(hosts, start, end)]
+    return list(free_in(calendars_of(hosts, start, end), start, end, now=now, minutes=minutes))
+
+
+def free_in(
+    calendars: Sequence[Calendar],
+    start: datetime,
+    end: datetime,
+    *,
+    now: datetime,
+    minutes: int | None = None,
+) -> Iterator[FreeSlots]:
+    """Yield what `free_slots` returns, host by host, for calendars of that time."""
+    calendars = [each.lasting(minutes) for each in calendars]
     first, last = seconds(start, up=True), seconds(end, up=True)
     busy = busy_spans([each.host_id for each in calendars], *_reach(calendars, first, last))
-    return [_free(each, busy.get(each.host_id, []), first, last, now) for each in calendars]
+    for each in calendars:
+        yield _free(each, busy.get(each.host_id, []), first, last, now)
 
 
 def next_free(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from datetime import timezone as fixed_offset
 from typing import Any
@@ -12,14 +12,15 @@ from django.utils import timezone
 from ninja import Schema
 from pydantic import AwareDatetime, Field
 
-from meetings.availability import FreeSlots, HostUnusable, free_slots, moment
-from meetings.models import DAY_MINUTES, MeetingHost
+from meetings.availability import Calendar, FreeSlots, HostUnusable, calendars_of, free_in, moment
+from meetings.models import DAY_MINUTES
 from meetings.slots import DAY, MINUTE, stretches
 from scheduler.rest.answers import moment as written
 from scheduler.rest.problems import Invalid, Problem
 
 MOST_DAYS = 93
 MOST_HOSTS = 50
+MOST_SLOTS = 50_000  # in an answer, about 8 MB
 MINUTES = [f"T{minute // 60:02}:{minute % 60:02}:" for minute in range(24 * 60)]
 FIRST_YEAR, LAST_YEAR = 1970, 2199
 
@@ -33,7 +34,7 @@ class AvailabilityQuery(Schema):
     end: str = Field(
         alias="to",
         max_length=40,
-        description=f"A day, which is included, or a time; {MOST_DAYS} days at most.",
+        description=f"A day, which is included, or a time; {MOST_DAYS} days and {MOST_SLOTS:,} slots at most.",
     )
     timezone: str = Field("UTC", max_length=64, description="The guest's, such as Europe/Zurich.")
     duration: int | None = Field(
@@ -63,35 +64,47 @@ class Availability(Schema):
 
 
 def availability(hosts: Collection[int], asked: AvailabilityQuery) -> dict[str, Any]:
-    """Answer a question for free slots of hosts, of all when none is named.
+    """Answer a question for free slots of hosts; when none is named, of all that can be read.
 
-    Raises Problem: 422 for bounds and names, 404 for an unknown host, 409 for one that cannot be read.
+    Raises Problem: 422 for bounds and names, and named hosts: 404 for an unknown one, 409 for one that cannot be read.
     """
     guest = _zone(asked.timezone)
     start = _time(asked.start, guest, "from")
     end = _time(asked.end, guest, "to", is_end=True)
     if not timedelta() < end - start <= timedelta(days=MOST_DAYS, hours=2):
         raise Invalid([("/query/to", f"must come after `from`, by {MOST_DAYS} days at most")])
-    hosts = sorted(set(hosts)) or _all_hosts()
-    try:
-        found = free_slots(hosts, start, end, now=timezone.now(), minutes=asked.duration)
-    except HostUnusable as error:
-        raise Problem(409, "host_unusable", str(error)) from None
-    if len(found) < len(hosts):
-        raise Problem(404, "host_not_found", "Host not found")
+    calendars = _calendars(set(hosts), start, end)
+    free = free_in(calendars, start, end, now=timezone.now(), minutes=asked.duration)
     return {
         "from": written(start),
         "to": written(end),
         "timezone": asked.timezone,
-        "hosts": [_written(each, guest) for each in found],
+        "hosts": [_written(each, guest) for each in _bounded(free)],
     }
 
 
-def _all_hosts() -> list[int]:
-    hosts = list(MeetingHost.objects.order_by("name").values_list("pk", flat=True)[: MOST_HOSTS + 1])
-    if len(hosts) > MOST_HOSTS:
+def _calendars(hosts: set[int], start: datetime, end: datetime) -> list[Calendar]:
+    try:
+        found = calendars_of(hosts or None, start, end)
+    except HostUnusable as error:
+        raise Problem(409, "host_unusable", str(error)) from None
+    if len(found) < len(hosts):
+        raise Problem(404, "host_not_found", "Host not found")
+    if len(found) > MOST_HOSTS:
         raise Invalid([("/query/host", f"name the hosts, {MOST_HOSTS} at most")])
-    return hosts
+    return found
+
+
+def _bounded(free: Iterable[FreeSlots]) -> list[FreeSlots]:
+    """Collect the hosts' slots; stop at the host with which they become too many, before any is written."""
+    found, number = [], 0
+    for each in free:
+        number += len(each.starts)
+        if number > MOST_SLOTS:
+            sentence = f"these are more than {MOST_SLOTS:,} slots; ask for fewer days or hosts"
+            raise Invalid([("/query/to", sentence)])
+        found.append(each)
+    return found
 
 
 def _written(slots: FreeSlots, guest: ZoneInfo) -> dict[str, Any]:

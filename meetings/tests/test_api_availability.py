@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.test import Client
 
+from meetings import offers
 from meetings.models import MeetingHost
 from meetings.offers import slot_objects
 from meetings.tests.booking import host
@@ -93,3 +94,39 @@ def test_availability_takes_two_queries_beside_the_token(
 
     with django_assert_num_queries(3):
         assert len(staff.get(path).json()["hosts"]) == 2
+
+
+def test_without_named_hosts_those_that_can_be_read_are_offered_in_two_queries(
+    staff: Client, ruth: MeetingHost, django_assert_num_queries
+) -> None:
+    mars = host("Mars", **ALWAYS | {"timezone": "Mars/Olympus"})
+    path = f"/api/meetings/availability?from={TOMORROW.date()}&to={TOMORROW.date()}"
+    staff.get(path)
+
+    with django_assert_num_queries(3):
+        answer = staff.get(path)
+
+    assert (answer.status_code, [each["name"] for each in answer.json()["hosts"]]) == (200, ["Ruth"])
+    assert staff.get(f"{path}&host={mars.pk}").json()["code"] == "host_unusable"
+    MeetingHost.objects.bulk_create(MeetingHost(name=f"{number}") for number in range(50))
+    answer = staff.get(path)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/query/host")
+    MeetingHost.objects.all().delete()
+    assert staff.get(path).json()["hosts"] == []
+
+
+def test_more_slots_than_an_answer_may_have_are_refused(
+    staff: Client, ruth: MeetingHost, monkeypatch
+) -> None:
+    day, path = TOMORROW.date(), "/api/meetings/availability?host="
+    minutely = host("Minutely", **ALWAYS, slot_minutes=1)
+
+    answer = staff.get(f"{path}{minutely.pk}&from={day}&to={day + timedelta(days=40)}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"pointer": "/query/to", "detail": "these are more than 50,000 slots; ask for fewer days or hosts"}
+    ]
+
+    monkeypatch.setattr(offers, "MOST_SLOTS", 48)
+    assert staff.get(f"{path}{ruth.pk}&from={day}&to={day}").status_code == 200
+    assert staff.get(f"{path}{ruth.pk}&from={day}&to={day + timedelta(days=1)}").status_code == 422
