@@ -18,8 +18,8 @@ from django.db import connection, models, transaction
 from django.db.models import Model, Q
 from django.utils import timezone
 
-from leads import tombstones, traits
-from leads.models import Lead, LeadImport, LeadImportPart
+from leads import file_imports, tombstones, traits
+from leads.models import Lead
 from scheduler.staff import history
 
 LONGEST_RUN = "600s"  # of one statement: notes and answers have no index by phone
@@ -89,6 +89,13 @@ def erase(lead_id: int) -> Erased:
     return Erased(counts)
 
 
+def erase_phone(phone: str) -> None:
+    """Erase what is kept of a phone, in E.164, that no lead has any more or never had; leave its trace."""
+    with transaction.atomic():
+        _forget(Person([], phones={phone}))
+    tombstones.stop_calls([phone])
+
+
 def _forget(person: Person) -> None:
     _execute("SELECT set_config('statement_timeout', %s, true)", [LONGEST_RUN])
     _remember_deleted(person)
@@ -121,15 +128,16 @@ def person_of(lead_id: int, *, lock: bool = False) -> Person:
 
 
 def refuse_active_calls(leads: list[Lead]) -> None:
-    """Raise BeingCalled when a locked lead is on the telephone, or a worker holds it to call it.
+    """Raise BeingCalled when one of the locked leads is; a call that begins later waits for their locks."""
+    if being_called([lead.pk for lead in leads]):
+        raise BeingCalled
 
-    A call that begins later waits for the locks of the leads.
-    """
-    moment = timezone.now()
-    for lead in leads:
-        is_claimed = lead.lease_expires_at is not None and lead.lease_expires_at > moment
-        if is_claimed or lead.calls.filter(ended_at=None).exists():
-            raise BeingCalled(f"{lead.pk}")
+
+def being_called(lead_ids: list[int]) -> bool:
+    """Tell whether a lead is on the telephone, or a worker holds it to call it."""
+    is_claimed = Q(lease_expires_at__gt=timezone.now())
+    has_active_call = Q(calls__isnull=False, calls__ended_at=None)
+    return Lead.objects.filter(is_claimed | has_active_call, pk__in=lead_ids).exists()
 
 
 def rows_of(lead_ids: list[int]) -> dict[type[Model], list[int]]:
@@ -224,8 +232,8 @@ FORGET_ANSWERS = "UPDATE idempotent_answers SET sealed = decode(repeat('00', 28)
 
 
 def _forget_imports(person: Person) -> None:
-    # A file that waits may hold the person as well; the trace marks the lead that comes of it.
-    LeadImportPart.objects.filter(lead_import__state=LeadImport.State.FAILED).delete()
+    # A file that a worker has already may hold the person as well; the trace marks the lead that comes of it.
+    file_imports.forget(person.patterns())
     _execute(FORGET_ERRORS, {"traits": person.patterns()})
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +19,12 @@ from typing import IO, Any
 
 from django.db import connection, transaction
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from leads.intake import read_lead
 from leads.models import Lead, LeadImport, LeadImportPart
-from leads.sheets import NoSheet, Row, Sheet
+from leads.sheets import NoSheet, Row, Sheet, encoding_of
 from leads.uploads import upload
 
 PART = 1024 * 1024  # bytes
@@ -32,6 +33,8 @@ MOST_UNPACKED = 2 * 1024**3  # bytes of an XLSX file without its compression
 EVERY = 0.5  # seconds between two reports of progress
 SILENT = timedelta(minutes=2)  # after which a running job counts as dead
 KEPT = timedelta(days=2)  # a file that nobody confirmed
+LONGEST_FOUND = 1000  # characters of what is looked for in a file
+NEVER = "(?!)"
 State = LeadImport.State
 
 
@@ -242,6 +245,7 @@ def run(lead_import_id: int) -> None:
         created=done.created,
         refused=done.refused,
         errors=done.errors,
+        leads_created_at=done.created_at,
     )
 
 
@@ -283,9 +287,41 @@ def _close() -> None:
 
 
 def sweep() -> int:
-    """Delete files that nobody has confirmed for days; return how many."""
-    old = LeadImport.objects.filter(state=State.PREVIEW, created_at__lt=timezone.now() - KEPT)
-    return old.delete()[1].get("leads.LeadImport", 0)
+    """Delete files that nobody has confirmed for days, and the content of those that broke off; return how many."""
+    last_sign = Greatest("created_at", "started_at", "seen_at", "ended_at")
+    old = LeadImport.objects.alias(last_sign=last_sign).filter(last_sign__lt=timezone.now() - KEPT)
+    broken = LeadImportPart.objects.filter(
+        lead_import__in=old.filter(state__in=[State.FAILED, State.RUNNING])
+    )
+    swept = broken.values("lead_import").distinct().count()
+    broken.delete()
+    return swept + old.filter(state=State.PREVIEW).delete()[1].get("leads.LeadImport", 0)
+
+
+def forget(patterns: Iterable[str]) -> None:
+    """Delete the files in which one of the patterns is found, as long as no worker has them."""
+    known = re.compile("|".join(patterns) or NEVER, re.IGNORECASE)
+    no_worker = Q(state__in=[State.PREVIEW, State.FAILED]) | Q(
+        state=State.RUNNING, seen_at__lt=timezone.now() - SILENT
+    )
+    for kept in LeadImport.objects.filter(no_worker, parts__number=0).defer("errors"):
+        if _holds(kept, known):
+            kept.parts.all().delete()
+            if kept.state == State.PREVIEW:
+                kept.delete()
+
+
+def _holds(lead_import: LeadImport, known: re.Pattern[str]) -> bool:
+    file = io.BufferedReader(KeptFile(lead_import))
+    encoding, errors = encoding_of(file)
+    file.seek(0)
+    text = io.TextIOWrapper(file, encoding, errors)
+    before = ""
+    for piece in iter(lambda: text.read(PART), ""):
+        if known.search(before + piece):
+            return True
+        before = piece[-LONGEST_FOUND:]
+    return False
 
 
 def error_lines(lead_import: LeadImport) -> Iterator[tuple[int, str]]:

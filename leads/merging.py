@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib.admin.models import CHANGE
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
-from django.db.models import Model
+from django.db.models import Field, Model
 from django.utils import timezone
+from django.utils.text import capfirst
+from psycopg import sql
 
 from leads.erasure import refuse_active_calls
 from leads.models import CampaignLead, Lead
@@ -27,6 +31,16 @@ MOVE_CAMPAIGNS = """
 WITH gone AS (DELETE FROM campaign_leads WHERE lead_id = ANY(%(ids)s) RETURNING campaign_id)
 INSERT INTO campaign_leads (lead_id, campaign_id) SELECT DISTINCT %(kept)s::bigint, campaign_id FROM gone
 ON CONFLICT (lead_id, campaign_id) DO NOTHING
+"""
+# One statement for all rows of a kind, which moves them and writes the history of each.
+MOVE = """
+WITH moved AS (
+    UPDATE {table} row SET {column} = %(kept)s FROM unnest(%(ids)s::bigint[], %(messages)s::text[]) old (id, message)
+    WHERE row.{column} = old.id AND row.id IS DISTINCT FROM %(but)s::bigint RETURNING row.id, old.message
+)
+INSERT INTO django_admin_log
+    (action_time, user_id, content_type_id, object_id, object_repr, action_flag, change_message)
+SELECT now(), %(user)s, %(kind)s, id::text, %(name)s || ' ' || id, %(flag)s, message FROM moved ORDER BY id
 """
 
 
@@ -52,7 +66,7 @@ def merge(request: Any, kept_id: int, lead_ids: Sequence[int]) -> tuple[Lead, in
             )
         refuse_active_calls(leads)
         before = {lead.pk: history.values_of(lead) for lead in leads}
-        moved = _move(kept, others)
+        moved = _move(request, kept, others)
         _take_over(kept, others)
         # First they let go of their phone, then the kept one may stand without being a duplicate itself.
         for lead in others:
@@ -66,21 +80,39 @@ def merge(request: Any, kept_id: int, lead_ids: Sequence[int]) -> tuple[Lead, in
     return kept, moved
 
 
-def _move(kept: Lead, others: list[Lead]) -> int:
-    """Let all rows that refer to the others refer to the kept lead; return how many."""
-    ids = [lead.pk for lead in others]
+def _move(request: Any, kept: Lead, others: list[Lead]) -> int:
+    """Let all rows that refer to the others refer to the kept lead, with an entry in the history of each."""
     with connection.cursor() as cursor:
-        cursor.execute(MOVE_CAMPAIGNS, {"ids": ids, "kept": kept.pk})
+        cursor.execute(MOVE_CAMPAIGNS, {"ids": [lead.pk for lead in others], "kept": kept.pk})
         moved = cursor.rowcount
-    for relation in Lead._meta.related_objects:
-        model: type[Model] = relation.related_model
-        if model is not CampaignLead and relation.field.concrete and not relation.many_to_many:
-            name = relation.field.name
-            rows = model._base_manager.filter(**{f"{name}__in": ids})
-            if model is Lead:
-                rows = rows.exclude(pk=kept.pk)
-            moved += rows.update(**{name: kept.pk})
+        for relation in Lead._meta.related_objects:
+            model: type[Model] = relation.related_model
+            if model is not CampaignLead and relation.field.concrete and not relation.many_to_many:
+                cursor.execute(*_moving(request, relation.field, kept, others))
+                moved += cursor.rowcount
     return moved
+
+
+def _moving(
+    request: Any, field: Field[Any, Any], kept: Lead, others: list[Lead]
+) -> tuple[sql.Composed, dict[str, Any]]:
+    """Return the statement for one kind of row, and its parameters."""
+    label, after = str(capfirst(field.verbose_name)), history.name_of(kept, kept.pk)
+    moves = [
+        history.Change(label, *history.shortened(history.name_of(lead, lead.pk), after)) for lead in others
+    ]
+    meta = field.model._meta
+    table, column = sql.Identifier(meta.db_table), sql.Identifier(str(field.column))
+    return sql.SQL(MOVE).format(table=table, column=column), {
+        "ids": [lead.pk for lead in others],
+        "messages": [history.changed_message([each], f"Merged into lead {kept.pk}") for each in moves],
+        "kept": kept.pk,
+        "but": kept.pk if field.model is Lead else None,
+        "user": request.user.pk,
+        "kind": ContentType.objects.get_for_model(field.model).pk,
+        "name": str(capfirst(meta.verbose_name)),
+        "flag": CHANGE,
+    }
 
 
 def _take_over(kept: Lead, others: list[Lead]) -> None:

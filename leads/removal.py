@@ -9,11 +9,14 @@ from django.contrib.admin.models import DELETION
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from leads.erasure import refuse_active_calls, rows_of
+from leads.erasure import being_called, refuse_active_calls, rows_of
 from leads.models import Lead
 from scheduler.staff import history
+from scheduler.staff.deletion import MOST, Outlook, named
 
-MOST = 1000  # leads at once: they and their calls stay locked until all are gone
+TOO_MANY = f"At most {MOST:,} leads can be deleted at once."
+ON_THE_TELEPHONE = "One of the leads is being called; try again when the call has ended."
+WITH_ORIGINAL = "Went with the lead of which it was a duplicate"
 
 
 class TooMany(ValueError):
@@ -30,21 +33,37 @@ def with_duplicates(lead_ids: Iterable[int]) -> list[int]:
     return sorted(found)
 
 
-def consequences(lead_ids: list[int]) -> list[str]:
-    """Say how many rows go with leads, one sentence for each kind."""
+def outlook(lead_ids: list[int]) -> Outlook:
+    """Say how many rows go with leads, one sentence for each kind, and what forbids to delete them."""
+    if len(lead_ids) > MOST:
+        return Outlook(obstacles=[TOO_MANY])
     everything = rows_of(with_duplicates(lead_ids))
-    duplicates = len(everything.pop(Lead)) - len(lead_ids)
-    counts = [("duplicate", "duplicates", duplicates)] + [
-        (str(model._meta.verbose_name), str(model._meta.verbose_name_plural), len(keys))
-        for model, keys in everything.items()
-    ]
+    leads = everything.pop(Lead)
     them = "it" if len(lead_ids) == 1 else "them"
-    goes = [
-        f"1 {one} goes with {them}." if number == 1 else f"{number:,} {many} go with {them}."
-        for one, many, number in counts
-        if number
+    found = Outlook(goes=[model for model, keys in everything.items() if keys])
+    duplicates = len(leads) - len(lead_ids)
+    counts = [f"{duplicates:,} duplicate{'' if duplicates == 1 else 's'}"] if duplicates else []
+    counts += [named(model, len(everything[model])) for model in found.goes]
+    found.consequences = [
+        f"{each} {'goes' if each.startswith('1 ') else 'go'} with {them}." for each in counts
     ]
-    return goes or [f"Nothing else goes with {them}."]
+    found.consequences = found.consequences or [f"Nothing else goes with {them}."]
+    if being_called(leads):
+        found.obstacles.append(ON_THE_TELEPHONE)
+    return found
+
+
+def lost_refusals(lead_ids: list[int]) -> list[str]:
+    """Say how many of the leads nobody may call, which is forgotten with them."""
+    refused = Lead.objects.filter(pk__in=with_duplicates(lead_ids), do_not_call=True).count()
+    if not refused:
+        return []
+    if len(lead_ids) == 1:
+        return ["It is never to be called; that goes too. Erase the person to keep it."]
+    return [
+        f"{refused:,} of them {'is' if refused == 1 else 'are'} never to be called; that goes too."
+        " Erase the person to keep it."
+    ]
 
 
 def delete(request: Any, leads: QuerySet[Lead]) -> int:
@@ -56,7 +75,9 @@ def delete(request: Any, leads: QuerySet[Lead]) -> int:
         locked = list(Lead.objects.select_for_update().filter(pk__in=with_duplicates(chosen)).order_by("pk"))
         refuse_active_calls(locked)
         gone = [lead for lead in locked if lead.pk in set(chosen)]
-        written = ((lead, history.values_written(lead)) for lead in gone)
-        history.record(request, written, flag=DELETION)
+        with_them = [lead for lead in locked if lead.pk not in set(chosen)]
+        for leads_gone, note in ((gone, ""), (with_them, WITH_ORIGINAL)):
+            written = ((lead, history.values_written(lead)) for lead in leads_gone)
+            history.record(request, written, note, flag=DELETION)
         Lead.objects.filter(Q(pk__in=[lead.pk for lead in locked])).delete()
     return len(gone)

@@ -59,7 +59,7 @@ def forget(person: Person) -> None:
             "traits": person.patterns(),
             "ending": ENDING,
             "endings": [ending for ending in digits if len(ending) == ENDING],
-            "leads": [str(key) for key in person.lead_ids],
+            "leads": [str(key) for key in rows.get("leads", ())],
             "calls": [str(key) for key in rows.get("calls", ())],
         },
     )

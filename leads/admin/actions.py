@@ -1,4 +1,4 @@
-"""What staff do with chosen leads: queue, unqueue, merge, export, delete."""
+"""What staff do with chosen leads: queue, unqueue, merge, export."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminRadioSelectWidget
 
-from leads import removal
 from leads.erasure import BeingCalled
 from leads.merging import MOST_MERGED, NothingToMerge, merge
 from leads.models import Lead
+from leads.removal import ON_THE_TELEPHONE
 from scheduler.rest.answers import moment
 from scheduler.rest.exports import csv_answer
 from scheduler.rest.shapes import Shape
 from scheduler.rest.totals import counted
-from scheduler.staff.confirm import REPEATED, Question, ask, confirmed_action
+from scheduler.staff.confirm import REPEATED, Question, ask
 from scheduler.staff.history import update_rows
 
 EXPORTED = Shape(
@@ -50,7 +50,6 @@ NOT_QUEUED = {
     "marked as not to be called": Q(do_not_call=True),
     "without a valid phone number": Q(phone_valid=False),
 }
-ON_THE_TELEPHONE = "One of the leads is being called; try again when the call has ended."
 
 
 def acting_user(request: HttpRequest) -> int:
@@ -124,25 +123,6 @@ class LeadActions:
             change_message="Exported as CSV",
         )
         return csv_answer(leads, EXPORTED, newest="created_at", filename="leads.csv")  # type: ignore[return-value]
-
-    @confirmed_action(
-        "Delete",
-        "Delete these {count} leads?",
-        permissions=["delete"],
-        consequences=lambda leads: removal.consequences(
-            list(leads.values_list("pk", flat=True)[: removal.MOST])
-        ),
-        button="Delete",
-    )
-    def delete_selected(self, request: HttpRequest, leads: QuerySet[Lead]) -> None:
-        try:
-            deleted = removal.delete(request, leads)
-        except BeingCalled:
-            messages.error(request, ON_THE_TELEPHONE)
-        except removal.TooMany:
-            messages.error(request, f"At most {removal.MOST:,} leads can be deleted at once.")
-        else:
-            messages.success(request, f"Deleted {deleted} leads with what belonged to them.")
 
 
 def _left_by_reason(leads: QuerySet[Lead]) -> dict[str, int]:

@@ -1,28 +1,21 @@
 from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.functional import cached_property
-from unfold.decorators import action
 
-from leads import removal, search, timeline
-from leads.admin.actions import ON_THE_TELEPHONE, LeadActions, acting_user
+from leads import search, timeline
+from leads.admin.actions import LeadActions
 from leads.admin.calling import CallingActions
 from leads.admin.filters import DuplicateFilter, LanguageFilter
-from leads.erasure import BeingCalled, erase, person_of
+from leads.admin.leaving import LeavingPages
 from leads.models import Lead
 from leads.phones import normalise
-from scheduler.rest.totals import Total
 from scheduler.staff.admin import StaffAdmin
-from scheduler.staff.confirm import Question, ask
-from scheduler.staff.display import NOTHING, admin_address, label, mark, moment
-from scheduler.staff.history import ERASED
+from scheduler.staff.display import NOTHING, label, mark, moment
 from scheduler.staff.refusals import Refusal, StaffForm
 from scheduler.staff.timezones import require_timezone
 
@@ -59,7 +52,7 @@ class LeadForm(StaffForm):
 
 
 @admin.register(Lead)
-class LeadAdmin(LeadActions, CallingActions, StaffAdmin):
+class LeadAdmin(LeadActions, CallingActions, LeavingPages, StaffAdmin):
     form = LeadForm
     list_display = [
         "id",
@@ -92,6 +85,7 @@ class LeadAdmin(LeadActions, CallingActions, StaffAdmin):
     raw_id_fields = ["duplicate_of"]
     actions = ["queue", "unqueue", "stop_calling", "recall", "merge", "export", "delete_selected"]
     actions_detail = ["stop_one", "recall_one", "erase_person"]
+    actions_list = ["erase_phone"]
     change_form_outer_before_template = "leads/to_timeline.html"
     change_form_outer_after_template = "leads/timeline.html"
     readonly_fields = [
@@ -145,67 +139,6 @@ class LeadAdmin(LeadActions, CallingActions, StaffAdmin):
     ) -> HttpResponse:
         context = {**(extra_context or {}), "timeline": _Timeline(request, object_id)}
         return super().change_view(request, object_id, form_url, context)
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Ask, with what goes with the lead by number: a list of ten thousand turns would tell nobody anything."""
-        lead = self._lead(request, object_id, self.has_delete_permission)
-        question = Question(
-            sentence=f"Delete the lead {lead}?",
-            about=lead,
-            cancel=admin_address(lead),
-            button="Delete",
-            consequences=removal.consequences([lead.pk]),
-        )
-        answer = ask(request, self, question)
-        if answer.page is not None:
-            return answer.page
-        try:
-            removal.delete(request, Lead.objects.filter(pk=lead.pk))
-        except BeingCalled:
-            messages.error(request, ON_THE_TELEPHONE)
-            return HttpResponseRedirect(admin_address(lead))
-        messages.success(request, "The lead was deleted with what belonged to it.")
-        return HttpResponseRedirect(reverse("admin:leads_lead_changelist"))
-
-    @action(description="Erase this person", url_path="erase", permissions=["delete"], icon="person_off")
-    def erase_person(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask, then erase all that is known of the person of a lead."""
-        lead = self._lead(request, object_id, self.has_delete_permission)
-        person = person_of(lead.pk)
-        question = Question(
-            sentence="Erase this person for good?",
-            about=lead,
-            cancel=admin_address(lead),
-            button="Erase for good",
-            rows=person.leads[:20],
-            total=Total(len(person.leads)),
-            consequences=[
-                *removal.consequences(person.lead_ids),
-                "Name, phone, e-mail, transcripts and notes go everywhere, from the history and imports too.",
-                "If the phone ever comes back, it is never called: only a keyed digest of it stays.",
-                "Recordings at the telephone provider, backups and the old SQLite file are not reached from here.",
-            ],
-        )
-        answer = ask(request, self, question)
-        if answer.page is not None:
-            return answer.page
-        try:
-            erase(lead.pk)
-        except BeingCalled:
-            messages.error(request, ON_THE_TELEPHONE)
-            return HttpResponseRedirect(admin_address(lead))
-        LogEntry.objects.create(
-            user_id=acting_user(request),
-            content_type=ContentType.objects.get_for_model(Lead),
-            object_id=str(lead.pk),
-            object_repr=ERASED,
-            action_flag=DELETION,
-            change_message="Erased the person",
-        )
-        messages.success(request, "The person was erased.")
-        return HttpResponseRedirect(reverse("admin:leads_lead_changelist"))
 
     def _lead(self, request: HttpRequest, object_id: str, may: Any) -> Lead:
         lead = self.get_object(request, unquote(object_id))

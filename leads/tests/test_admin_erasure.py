@@ -369,6 +369,76 @@ def test_only_those_who_may_delete_leads_may_erase() -> None:
     assert Lead.objects.get() == lead
 
 
+ERASE_PHONE = "/admin/leads/lead/erase-phone/"
+
+
+def look(client: Client, phone: str, **more: str) -> Any:
+    return client.post(ERASE_PHONE, {"phone": phone, "confirmed": "yes", **more})
+
+
+@pytest.mark.django_db
+def test_who_was_deleted_is_forgotten_by_phone(admin_client: Client) -> None:
+    lead = known_everywhere()
+    staff.edit(admin_client, lead, name="Zebulon Quatermain II")
+    admin_client.post(staff.address(Lead, "delete", lead.pk), {"confirmed": "yes"})
+    assert not Lead.objects.filter(phone=PHONE).exists() and traces() >= {NAME, FORMER, PHONE, EMAIL}
+    assert "Erase by phone" in staff.page(admin_client, staff.address(Lead, "changelist"))
+    assert "Whose phone" in staff.page(admin_client, ERASE_PHONE)
+
+    asked = look(admin_client, "(415) 555-0134", country="US").content.decode()
+    assert f"Erase what is kept of {PHONE} for good?" in asked and traces() >= {NAME, PHONE, EMAIL}
+    assert look(admin_client, PHONE, sure=PHONE).status_code == 302
+
+    assert traces() == set()
+    assert tombstones.erased([PHONE]) == {PHONE}
+    assert Lead.objects.create(name="Back", phone=PHONE).do_not_call
+    assert (
+        LogEntry.objects.filter(change_message="Erased a person by phone", object_repr="erased").count() == 1
+    )
+
+
+@pytest.mark.django_db
+def test_a_phone_that_was_never_a_lead_s_leaves_its_trace(admin_client: Client) -> None:
+    run = ImportRun.objects.create(source_path="old.db", source_bytes=1)
+    for number, original in enumerate(
+        ({"phone": "415-555-0134", "name": NAME}, {"lead_id": 0, "notes": "sick"})
+    ):
+        table = ("leads", "calls")[number]
+        ImportRowNote.objects.create(
+            run=run, table_name=table, row_id=number, kind="rejected", original=original
+        )
+
+    look(admin_client, PHONE, sure=PHONE)
+
+    assert not ImportRowNote.objects.exclude(original=None).exists()
+    assert tombstones.erased([PHONE]) == {PHONE}
+
+
+@pytest.mark.django_db
+def test_a_phone_that_a_lead_has_leads_to_its_page_and_nonsense_is_refused(admin_client: Client) -> None:
+    lead = Lead.objects.create(name=NAME, phone=PHONE)
+
+    answer = look(admin_client, "+1 415 555 0134", sure=PHONE)
+    assert answer.headers["Location"] == f"/admin/leads/lead/{lead.pk}/erase/"
+    for phone in ("415 555 0134", "12", "nobody"):
+        assert "No numbering plan has this phone" in look(admin_client, phone, sure=phone).content.decode()
+    assert not ErasedPhone.objects.exists() and Lead.objects.get() == lead
+    for client in (staff.staff_client("leads.view_lead", "leads.change_lead"), staff.staff_client()):
+        assert look(client, "+14155550177", sure="+14155550177").status_code == 403
+
+
+@pytest.mark.django_db
+def test_who_may_not_delete_calls_erases_nobody_who_has_some() -> None:
+    lead = Lead.objects.create(name=NAME, phone=PHONE)
+    Call.objects.create(lead=lead, ended_at=timezone.now() + timedelta(seconds=5))
+    client = staff.staff_client("leads.view_lead", "leads.delete_lead")
+
+    html = client.post(f"/admin/leads/lead/{lead.pk}/erase/", {"confirmed": "yes"}).content.decode()
+
+    assert "You have no right to delete calls." in html
+    assert Lead.objects.get() == lead
+
+
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_dump_of_the_database_holds_nothing_of_an_erased_person() -> None:

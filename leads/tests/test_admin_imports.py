@@ -14,6 +14,7 @@ from django.utils import timezone
 from openpyxl import Workbook
 
 from leads import file_imports
+from leads.erasure import erase
 from leads.models import Lead, LeadImport, LeadImportPart
 from scheduler.tests import staff
 from scheduler.tests.test_jobs import database_url
@@ -230,3 +231,52 @@ def test_files_that_nobody_confirms_go_after_days(admin_client: Client) -> None:
 
     assert file_imports.sweep() == 1
     assert not LeadImportPart.objects.exists()
+
+
+@pytest.mark.django_db
+def test_files_that_broke_off_lose_their_content_after_days(admin_client: Client) -> None:
+    now = timezone.now()
+    long_ago = now - 2 * file_imports.KEPT
+    states: dict[str, dict[str, Any]] = {
+        "failed": {"ended_at": long_ago},
+        "running": {"seen_at": long_ago},
+        "waiting": {},
+        "failed today": {"state": "failed", "ended_at": now},
+        "running today": {"state": "running", "seen_at": now},
+    }
+    for name, values in states.items():
+        row = LeadImport.objects.create(file_name=name, bytes_total=3, **{"state": name, **values})
+        LeadImportPart.objects.create(lead_import=row, number=0, content=b"abc")
+    LeadImport.objects.update(created_at=long_ago)
+
+    assert file_imports.sweep() == 2
+
+    left = set(LeadImportPart.objects.values_list("lead_import__file_name", flat=True))
+    assert left == {"waiting", "failed today", "running today"}
+    assert LeadImport.objects.count() == len(states)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_an_erasure_deletes_the_files_that_hold_the_person(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setattr(file_imports, "PART", 64)
+    filling = "".join(f"Jörg {number},+4930123{number:05},\n" for number in range(50))
+    lines = {
+        "phone.csv": "Ann,(415) 555-0134,\n",
+        "email.csv": "Ann,,ANN@example.com\n",
+        "other.csv": "Joann,+14155550135,joann@example.com\n",
+    }
+    for name, line in lines.items():
+        content = f"name,phone,email\n{filling}{line}".encode(encoding)
+        for state in ("preview", "failed", "waiting"):
+            kept = file_imports.keep(io.BytesIO(content), f"{state} {name}", None)
+            LeadImport.objects.filter(pk=kept.pk).update(state=state)
+
+    erase(Lead.objects.create(name="Ann", phone="+14155550134", email="ann@example.com").pk)
+
+    left = set(LeadImportPart.objects.values_list("lead_import__file_name", flat=True))
+    assert left == {"preview other.csv", "failed other.csv", *(f"waiting {name}" for name in lines)}
+    assert not LeadImport.objects.filter(file_name="preview phone.csv").exists()
+    assert LeadImport.objects.filter(file_name="failed phone.csv").exists()

@@ -7,7 +7,9 @@ from threading import Thread
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import connections, transaction
+from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
@@ -15,6 +17,7 @@ from calls.models import Call
 from leads.models import Campaign, CampaignLead, Lead
 from leads.tests.test_admin_erasure import wait_for_lock
 from meetings.models import Meeting, MeetingHost
+from scheduler.staff import history
 from scheduler.tests import staff
 
 LIST = "/admin/leads/lead/"
@@ -60,8 +63,54 @@ def test_calls_meetings_campaigns_and_duplicates_move_to_the_kept_lead(admin_cli
     assert (kept.email, kept.do_not_call, kept.status, kept.attempts) == (
         "ann@example.com", True, "meeting_scheduled", 2,
     )  # fmt: skip
-    noted = LogEntry.objects.filter(object_id__in=[str(kept.pk), str(other.pk)])
-    assert noted.count() == 2 and all("Merged" in entry.change_message for entry in noted)
+    assert all("Merged" in entry.change_message for entry in LogEntry.objects.all())
+    assert {entry.object_id for entry in entries_of(Lead)} == {str(row.pk) for row in (kept, other, further)}
+
+
+def entries_of(model: type[Model]) -> list[LogEntry]:
+    return list(LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(model)).order_by("pk"))
+
+
+@pytest.mark.django_db
+def test_each_row_that_moves_has_it_in_its_history(admin_client: Client) -> None:
+    kept, others = lead(1, name="Anna"), [lead(2, name="Ben"), lead(3, name=staff.HEBREW)]
+    double = Lead.objects.create(name="Double", phone=others[0].phone, duplicate_of=others[0])
+    calls = [past_call(row) for row in (kept, *others, others[1])]
+    # An id that a lead and a meeting share must not keep the meeting where it is.
+    meeting = Meeting.objects.create(
+        id=kept.pk,
+        lead=others[0],
+        host=MeetingHost.objects.create(name="Host"),
+        scheduled_time=timezone.now(),
+    )
+
+    merge(admin_client, kept, *others)
+
+    meeting.refresh_from_db()
+    assert meeting.lead == kept
+    told = [(entry.object_id, history.told(entry)) for entry in entries_of(Call)]
+    assert [key for key, _ in told] == [str(call.pk) for call in calls[1:]]
+    assert [values.changes for _, values in told] == [
+        [("Lead", f"{row.name} ({row.pk})", f"Anna ({kept.pk})")] for row in (*others, others[1])
+    ]
+    assert {values.note for _, values in told} == {f"Merged into lead {kept.pk}"}
+    (moved,) = entries_of(Meeting)
+    assert (moved.object_id, moved.object_repr) == (str(meeting.pk), str(meeting))
+    (changed,) = [entry for entry in entries_of(Lead) if entry.object_id == str(double.pk)]
+    assert history.told(changed).changes == [("Duplicate of", f"Ben ({others[0].pk})", f"Anna ({kept.pk})")]
+
+
+@pytest.mark.django_db
+def test_a_duplicate_that_is_deleted_with_its_lead_is_in_the_history(admin_client: Client) -> None:
+    first = lead(1)
+    double = Lead.objects.create(name="Double", phone=first.phone, duplicate_of=first)
+
+    admin_client.post(staff.address(Lead, "delete", first.pk), {"confirmed": "yes"})
+
+    assert not Lead.objects.exists()
+    told = {entry.object_id: history.told(entry) for entry in entries_of(Lead)}
+    assert ("Name", "-", "Double") in told[str(double.pk)].changes
+    assert "duplicate" in told[str(double.pk)].note and not told[str(first.pk)].note
 
 
 @pytest.mark.django_db

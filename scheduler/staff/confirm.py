@@ -66,6 +66,13 @@ def ask(request: HttpRequest, model_admin: Any, question: Question) -> Answer:
     form = question.answers(request.POST if is_confirmed else None) if question.answers else None
     if is_confirmed and (form is None or form.is_valid()):
         return Answer(None, form.cleaned_data if form else {})
+    return Answer(page(request, model_admin, question, form))
+
+
+def page(
+    request: HttpRequest, model_admin: Any, question: Question, form: forms.Form | None = None
+) -> HttpResponse:
+    """Return the page that asks."""
     context = {
         **model_admin.admin_site.each_context(request),
         "title": "Are you sure?",
@@ -77,7 +84,7 @@ def ask(request: HttpRequest, model_admin: Any, question: Question) -> Answer:
         "form": form,
         "confirmed_name": CONFIRMED,
     }
-    return Answer(TemplateResponse(request, "staff/confirm.html", context))
+    return TemplateResponse(request, "staff/confirm.html", context)
 
 
 def confirmed_action(
