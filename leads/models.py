@@ -221,12 +221,16 @@ class LeadImport(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     seen_at = models.DateTimeField(null=True, blank=True, help_text="When its job last said that it lives.")
     ended_at = models.DateTimeField(null=True, blank=True)
+    leads_created_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="The moment that all leads of the file share."
+    )
 
     class Meta:
         db_table = "lead_imports"
         verbose_name = "import of leads"
         verbose_name_plural = "imports of leads"
         ordering = ["-id"]
+        indexes = [models.Index("leads_created_at", name="lead_imports_by_leads")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(state__in=["preview", "waiting", "running", "done", "failed"]),

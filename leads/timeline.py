@@ -67,7 +67,8 @@ ARRIVALS = Source(
     "leads.view_lead",
     """
 SELECT l.created_at AS at, 'lead' AS kind, l.id, jsonb_build_object('lead', l.id, 'name', l.name, 'phone', l.phone,
-    'duplicate', l.duplicate_of_id IS NOT NULL, 'partner', p.name) AS data
+    'duplicate', l.duplicate_of_id IS NOT NULL, 'partner', p.name,
+    'file', (SELECT i.file_name FROM lead_imports i WHERE i.leads_created_at = l.created_at LIMIT 1)) AS data
 FROM leads l LEFT JOIN partners p ON p.id = l.partner_id
 WHERE l.id = ANY(%(leads)s) AND (l.created_at, l.id) < (%(at)s, %(id)s)
 ORDER BY l.created_at DESC, l.id DESC LIMIT %(limit)s

@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from typing import IO
 
@@ -63,6 +64,11 @@ WHERE row_number <> first_number
     OR NOT EXISTS (SELECT FROM pg_temp.created_leads c WHERE c.phone = numbered.phone)
 ORDER BY row_number LIMIT %s
 """
+# One statement has created them, so they share the moment.
+CREATED_AT = """
+SELECT created_at FROM leads
+WHERE phone = (SELECT phone FROM pg_temp.created_leads LIMIT 1) AND duplicate_of_id IS NULL
+"""
 DROP = "DROP TABLE pg_temp.uploaded_leads, pg_temp.created_leads"
 STAGED = sql.Identifier("pg_temp", "uploaded_leads")
 COLUMNS = ("row_number", *NewLead._fields)
@@ -70,13 +76,17 @@ COLUMNS = ("row_number", *NewLead._fields)
 
 @dataclass
 class Uploaded:
-    """What became of the rows: `rows` = `created` + `refused`; `errors` are row numbers, in order, with reasons."""
+    """What became of the rows: `rows` = `created` + `refused`; `errors` are row numbers, in order, with reasons.
+
+    `created_at` is that of the leads of the last part.
+    """
 
     rows: int = 0
     blank: int = 0
     created: int = 0
     refused: int = 0
     errors: list[tuple[int, str]] = field(default_factory=list)
+    created_at: datetime | None = None
 
     def refuse(self, number: int, errors: Iterable[tuple[int, str]]) -> None:
         """Count refused rows; `errors` are the first of them."""
@@ -85,6 +95,7 @@ class Uploaded:
 
     def add(self, part: Uploaded) -> None:
         self.created += part.created
+        self.created_at = part.created_at or self.created_at
         self.refuse(part.refused, part.errors)
 
     def sentences(self) -> list[str] | None:
@@ -163,6 +174,9 @@ def _create(parts: Iterable[Part]) -> Uploaded:
         cursor.execute("ANALYZE pg_temp.uploaded_leads")
         cursor.execute(INSERT)
         done.created = cursor.rowcount
+        if done.created:
+            cursor.execute(CREATED_AT)
+            (done.created_at,) = cursor.fetchone()
         if done.created < staged:
             cursor.execute("ANALYZE pg_temp.created_leads")
             cursor.execute(REFUSED, [MOST_ERRORS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,8 +14,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from calls.models import Call, Turn
-from leads import timeline
-from leads.models import Campaign, CampaignLead, Lead
+from leads import file_imports, timeline
+from leads.models import Campaign, CampaignLead, Lead, LeadImport
 from legacy.models import ImportRowNote, ImportRun
 from meetings.models import Meeting, MeetingHost
 from scheduler.tests import staff
@@ -138,3 +139,21 @@ def test_the_timeline_reads_indexes_only() -> None:
         plan = "\n".join(row[0] for row in cursor.fetchall())
 
     assert "Seq Scan" not in plan, plan
+
+
+def test_a_lead_from_a_file_says_which(admin_client: Client) -> None:
+    other = Lead.objects.create(name="Cid", phone="+14155550003")
+    for name, phone in (("spring & autumn.csv", "+14155550001"), ("more.csv", "+14155550002")):
+        row = file_imports.keep(
+            io.BytesIO(f"name,phone\nAnn,{phone}\nCid,{other.phone}\n".encode()), name, None
+        )
+        LeadImport.objects.filter(pk=row.pk).update(state=LeadImport.State.WAITING)
+        file_imports.run(row.pk)
+
+    def came(phone: str) -> str:
+        page = staff.page(admin_client, staff.address(Lead, "change", Lead.objects.get(phone=phone).pk))
+        return page.partition('<li data-kind="lead">')[2].partition("</li>")[0]
+
+    assert "Came in with the file spring &amp; autumn.csv." in came("+14155550001")
+    assert "Came in with the file more.csv." in came("+14155550002")
+    assert "Came in." in came(other.phone)
