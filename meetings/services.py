@@ -254,7 +254,9 @@ def locked(meeting: Meeting) -> Meeting:
     # The lead that it has now: a merge may have given it another one since the caller read it.
     _lock_leads(Meeting.objects.filter(pk=meeting.pk).values("lead"))
     rows = Meeting.objects.select_for_update(no_key=True, of=("self",)).select_related("host")
-    return rows.get(pk=meeting.pk)
+    if (row := rows.filter(pk=meeting.pk).first()) is None:
+        raise Meeting.DoesNotExist
+    return row
 
 
 def _change(row: Meeting, status: str) -> None:
