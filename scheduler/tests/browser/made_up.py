@@ -13,10 +13,10 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from legacy.synthetic.build import build
 
-USER, PASSWORD = "ada", "correct horse battery staple"
+USER, AGENT, PASSWORD = "ada", "ben", "correct horse battery staple"
 LEADS = 240
 PHONE, SPOKEN_PHONE = "+14155550134", "415 555 0134"
-ANN = "Ann Example"
+ANN, DORA = "Ann Example", "Dora Nilsson"
 BAD_LEAD = 90_001  # came without a phone, so that the import rejected it
 HOST, TAKEN_HOUR = "Ines Keller", 10
 SCRIPT = "<script>document.title = 'broken'</script>"
@@ -55,7 +55,8 @@ END $$
 """
 PEOPLE = (
     f"INSERT INTO leads (id, name, phone, email, language, phone_valid, status, created_at) VALUES"
-    f" (91001, '{ANN}', '{PHONE}', 'ann@example.com', 'en', true, 'contacted', now() - interval '3 days')",
+    f" (91001, '{ANN}', '{PHONE}', 'ann@example.com', 'en', true, 'contacted', now() - interval '3 days'),"
+    f" (91002, '{DORA}', '+14155550135', 'dora@example.com', 'en', true, 'pending', now() - interval '4 days')",
     "INSERT INTO leads (id, name, phone, language, phone_valid, created_at) SELECT 91100 + n, 'Queue Me ' || n,"
     " '+1415555' || 2000 + n, 'en', true, now() - n * interval '1 minute' FROM generate_series(1, 10) n",
     "UPDATE leads SET status = 'queued' WHERE id IN (SELECT id FROM leads WHERE phone_valid AND NOT do_not_call"
@@ -121,7 +122,8 @@ CHANGE = json.dumps(
 STAFF = (
     "INSERT INTO auth_user (id, username, first_name, last_name, email, password, is_staff, is_active, is_superuser,"
     " date_joined) VALUES (9001, %(user)s, 'Ada', 'Marin', '', %(password)s, true, true, true, now()),"
-    " (9002, 'ben', 'Ben', 'Okafor', 'ben@example.com', '!', true, true, false, now() - interval '3 days')",
+    " (9002, %(agent)s, 'Ben', 'Okafor', 'ben@example.com', %(password)s, true, true, false,"
+    " now() - interval '3 days')",
     "INSERT INTO auth_user_groups (user_id, group_id) SELECT 9002, id FROM auth_group WHERE name = 'Agent'",
     "INSERT INTO django_admin_log (action_time, user_id, content_type_id, object_id, object_repr, action_flag,"
     " change_message) SELECT now() - interval '1 day', 9002, id, '91001', %(ann)s, 2, %(change)s"
@@ -154,7 +156,8 @@ def fill(url: str, folder: Path, manage: Manage) -> None:
             connection.execute(statement.replace("n % ", "n %% "), {"host": HOST, "taken": taken})
         password = PBKDF2PasswordHasher().encode(PASSWORD, "made-up-salt")
         for statement in STAFF:
-            connection.execute(statement, {"user": USER, "password": password, "ann": ANN, "change": CHANGE})
+            values = {"user": USER, "agent": AGENT, "password": password, "ann": ANN, "change": CHANGE}
+            connection.execute(statement, values)
 
 
 def taken_time(connection: psycopg.Connection) -> object:

@@ -151,9 +151,9 @@ def context_of(
     return context
 
 
-def sign_in(page: Page) -> None:
+def sign_in(page: Page, user: str = made_up.USER) -> None:
     page.goto("/admin/")
-    page.get_by_label("Username").fill(made_up.USER)
+    page.get_by_label("Username").fill(user)
     page.get_by_label("Password").fill(made_up.PASSWORD)
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("heading", name="Calls", exact=True).first.wait_for()
