@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from django.conf import settings
 
@@ -28,18 +29,21 @@ def served(url: str, metrics: Path, **variables: str) -> Iterator[str]:
                "--blocking-threads", "4", "--host", "127.0.0.1", "--port", str(port),
                "scheduler.wsgi:application"]  # fmt: skip
     environment = {**os.environ, **variables, "DATABASE_URL": url, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
-    process = subprocess.Popen(
-        command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_until(lambda: is_ready(port), timeout=60, pause=0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        process.kill()
-        process.wait(10)
+    with TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment, stdout=log, stderr=log)
+        try:
+            with suppress(TimeoutError):
+                wait_until(lambda: is_ready(port) or process.poll() is not None, timeout=180, pause=0.1)
+            if not is_ready(port):
+                log.seek(0)
+                raise RuntimeError(f"The server does not answer; it wrote: {log.read()[-2000:].decode()}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
+            process.wait(10)
 
 
 def is_ready(port: int) -> bool:
