@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from database.errors import constraint_of
+from leads import tombstones
 from leads.models import Lead
 from leads.phones import normalise, origin
 from scheduler.rest.problems import NotFound, Problem
@@ -18,22 +19,22 @@ from scheduler.rest.problems import NotFound, Problem
 PHONE_UNIQUE = "leads_phone_unique"
 
 
-def correct(lead_id: int, changes: Mapping[str, Any], user_id: int) -> None:
+def correct(lead_id: int, changes: Mapping[str, Any], user_id: int, *, may_recall: bool) -> None:
     """Write the given columns of a lead, and who did it into its history; its origin follows another phone.
 
-    Raises NotFound, and Problem 409 when another lead has the phone or a call is going on and the status would
-    change under it.
+    Raises NotFound, Problem 409 when another lead has the phone or a call is going on and the status would change
+    under it, and what `_require_recall` raises when the lead was not to be called.
     """
     try:
         with transaction.atomic():
-            _correct(lead_id, dict(changes), user_id)
+            _correct(lead_id, dict(changes), user_id, may_recall)
     except IntegrityError as error:
         if constraint_of(error) != PHONE_UNIQUE:
             raise
         raise phone_taken(lead_id, changes) from None
 
 
-def _correct(lead_id: int, changes: dict[str, Any], user_id: int) -> None:
+def _correct(lead_id: int, changes: dict[str, Any], user_id: int, may_recall: bool) -> None:
     lead = Lead.objects.select_for_update().filter(pk=lead_id).first()
     if lead is None:
         raise NotFound("Lead")
@@ -44,12 +45,22 @@ def _correct(lead_id: int, changes: dict[str, Any], user_id: int) -> None:
         changes["phone"], changes["phone_valid"] = normalise(changes.get("phone", lead.phone), country)
         if changes["phone"] != lead.phone:
             changes = _told_by(changes["phone"], lead) | changes
+    if lead.do_not_call and not changes.get("do_not_call", True):
+        _require_recall({lead.phone, changes.get("phone", lead.phone)}, may_recall)
     for name, value in changes.items():
         setattr(lead, name, value)
     if changes:
         lead.save(update_fields=[*changes, "updated_at"])
         sentence = f"Changed {', '.join(sorted(changes))} over the API"
         LogEntry.objects.log_actions(user_id, [lead], CHANGE, sentence, single_object=True)
+
+
+def _require_recall(phones: set[str], may_recall: bool) -> None:
+    """Raise Problem 403 without the right to let a lead be called again, 409 for the phone of an erased person."""
+    if not may_recall:
+        raise Problem(403, "permission_missing", "You lack the permission leads.recall_lead.")
+    if tombstones.erased(phones):
+        raise Problem(409, "person_erased", "An erased person has this phone; it is never called again.")
 
 
 def _told_by(phone: str, lead: Lead) -> dict[str, str]:

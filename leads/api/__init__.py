@@ -56,7 +56,7 @@ def list_leads(request: HttpRequest, page: Query[PageQuery], filters: Query[Lead
     return json_answer(body, headers=found.headers)
 
 
-@router.get("/export", auth=staff_or_partner("leads.view_lead"), response={200: None})
+@router.get("/export", auth=staff_or_partner("leads.export_lead"), response={200: None})
 def export_leads(request: HttpRequest, filters: Query[LeadFilters]) -> StreamingHttpResponse:
     """Stream all leads as CSV, newest first."""
     leads = LEADS.narrowed(caller(request).partner_id, filters.conditions())
@@ -78,8 +78,16 @@ def get_lead(request: HttpRequest, lead_id: RowId) -> HttpResponse:
 
 @router.patch("/{lead_id}", auth=staff("leads.change_lead"), response=LeadOut)
 def change_lead(request: HttpRequest, lead_id: RowId, changes: LeadChanges) -> HttpResponse:
-    """Correct a lead; country code and language follow another phone. Its history says who did it."""
-    correct(lead_id, changes.model_dump(exclude_unset=True), acting_user(request))
+    """Correct a lead; country code and language follow another phone. Its history says who did it.
+
+    `do_not_call` is taken off by those who hold `leads.recall_lead`, and never from the phone of an erased person.
+    """
+    correct(
+        lead_id,
+        changes.model_dump(exclude_unset=True),
+        acting_user(request),
+        may_recall=caller(request).may("leads.recall_lead"),
+    )
     return json_answer(_shown(request, lead_id))
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
 from leads import tombstones
-from leads.models import Lead
+from leads.models import ErasedPhone, Lead
+from scheduler.models import StaffToken
 from scheduler.staff import groups, history
 from scheduler.tests import staff
 
@@ -156,3 +159,35 @@ def test_the_page_of_a_lead_offers_what_changes_something(supervisor: Client) ->
         links = [reverse(f"admin:leads_lead_{each}", args=[row.pk]) for each in (offered, idle)]
         assert [f'href="{link}"' in html for link in links] == [True, False]
     assert supervisor.get(staff.address(Lead, "change", "x")).status_code == 302
+
+
+def over_rest(group: str) -> Client:
+    staff.make_groups()
+    user = User.objects.create_user(group, is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
+    return Client(headers={"Authorization": f"Bearer {StaffToken.issue(user)[1]}"})
+
+
+def patch(client: Client, row: Lead, **changes: object) -> tuple[int, str]:
+    answer = client.patch(f"/api/leads/{row.pk}", json.dumps(changes), content_type="application/json")
+    return answer.status_code, answer.json().get("code", "")
+
+
+def test_rest_asks_for_the_same_right_to_let_a_lead_be_called_again() -> None:
+    row = lead(do_not_call=True)
+    agent, supervisor = over_rest(groups.AGENT), over_rest(groups.SUPERVISOR)
+
+    assert patch(agent, row, do_not_call=False) == (403, "permission_missing")
+    assert patch(agent, row, do_not_call=True, name="Anna") == (200, "")
+    assert Lead.objects.get().do_not_call
+    tombstones.keep([row.phone])
+    assert patch(supervisor, row, do_not_call=False) == (409, "person_erased")
+    assert patch(supervisor, row, do_not_call=False, phone="+41446681800") == (409, "person_erased")
+    ErasedPhone.objects.all().delete()
+    assert patch(supervisor, row, do_not_call=False) == (200, "")
+    assert not Lead.objects.get().do_not_call
+
+
+def test_rest_asks_for_the_same_right_to_export_leads() -> None:
+    assert over_rest(groups.AGENT).get("/api/leads/export").status_code == 403
+    assert over_rest(groups.SUPERVISOR).get("/api/leads/export").status_code == 200
