@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date, timedelta
 from html import unescape
 from http.client import HTTPConnection
 from pathlib import Path
@@ -168,6 +169,7 @@ LISTS = {
     "turns": "calls/turn",
     "meetings": "meetings/meeting",
     "import notes": "legacy/importrownote",
+    "changes": "admin/logentry",
 }
 SHORT_LISTS = {
     "hosts": "meetings/meetinghost",
@@ -195,6 +197,11 @@ OTHERS = (
     Page("meetings by status", "/admin/meetings/meeting/?status__exact=no_show"),
     Page("meetings of a host", "/admin/meetings/meeting/?host__id__exact=3"),
     Page("rejected import notes", "/admin/legacy/importrownote/?kind__exact=rejected"),
+    Page("changes by user", "/admin/admin/logentry/?user__id__exact=1"),
+    Page("changes of one day", f"/admin/admin/logentry/?day={date.today() - timedelta(days=300)}"),
+    Page("deletions", "/admin/admin/logentry/?action_flag__exact=3"),
+    Page("search changes by name", "/admin/admin/logentry/?q=olivia"),
+    Page("search changes by id", "/admin/admin/logentry/?q=4711"),
     Page("live calls", "/admin/calls/live/"),
     Page("week", "/admin/meetings/meeting/week/"),
     Page("a lead", "/admin/leads/lead/1/change/"),

@@ -121,9 +121,12 @@ FROM generate_series(1, %(notes)s) n
 HISTORY = """
 INSERT INTO django_admin_log
     (action_time, user_id, content_type_id, object_id, object_repr, action_flag, change_message)
-SELECT now() - n * interval '1 minute', (SELECT min(id) FROM auth_user),
-       (SELECT id FROM django_content_type WHERE app_label = 'leads' AND model = 'lead'), n::text, 'Lead', 2, '[]'
-FROM generate_series(1, %(notes)s) n
+SELECT now() - n * interval '17 seconds', (SELECT min(id) FROM auth_user), kinds[1 + n %% 3], (n / 2)::text,
+       (ARRAY['Olivia','Jack','Amelia','Noah','Ada','Zoe','Max','Ines'])[1 + n %% 8] || ' ' || n,
+       CASE WHEN n %% 100 = 0 THEN 3 ELSE 2 END, '[]'
+FROM generate_series(1, 2 * %(leads)s) n, (SELECT ARRAY(
+    SELECT id FROM django_content_type WHERE (app_label, model) IN (('leads', 'lead'), ('calls', 'call'),
+    ('meetings', 'meeting')) ORDER BY model DESC) AS kinds) known
 """
 TURNS_AT_ONCE = 500_000  # calls in one statement, so that progress shows
 

@@ -7,7 +7,8 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 
 import scheduler.setting_admin
-import scheduler.staff.accounts  # noqa: F401  (registers users and groups)
+import scheduler.staff.accounts  # (registers users and groups)
+import scheduler.staff.changes  # noqa: F401  (registers the history of all rows)
 from scheduler.models import StaffToken
 from scheduler.staff import history
 from scheduler.staff.keys import KeyAdmin

@@ -86,6 +86,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "title": "Administration",
         "separator": True,
         "items": [
+            entry("Changes", "history", "admin_logentry_changelist", "admin.view_logentry"),
             entry("Settings", "tune", "scheduler_setting_changelist", "scheduler.view_setting"),
             entry("Users", "group", "auth_user_changelist", "auth.view_user"),
             entry("Groups", "shield_person", "auth_group_changelist", "auth.view_group"),

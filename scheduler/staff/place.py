@@ -12,6 +12,8 @@ from django.utils.text import capfirst
 
 from scheduler.staff.display import admin_address
 
+NAMES = {"admin.logentry": "Changes"}  # as the side bar calls what Django calls something else
+
 
 @dataclass(frozen=True)
 class Above:
@@ -39,7 +41,7 @@ def place_of(context: Any) -> Place:
     title = str(context.get("title") or context.get("site_title") or "")
     if opts is None or not hasattr(opts, "model_name"):
         return Place(title, [])
-    rows = capfirst(str(opts.verbose_name_plural))
+    rows = NAMES.get(opts.label_lower) or capfirst(str(opts.verbose_name_plural))
     if context.get("cl") is not None:
         return Place(rows, [])
     above = [Above(address, rows)] if (address := _list_address(context, opts)) else []

@@ -30,6 +30,7 @@ ROWS = {
     "Imports": "legacy.ImportRun",
     "Rows of imports": "legacy.ImportRowNote",
     "Imports from a file": "legacy.ImportJob",
+    "Changes": "admin.LogEntry",
     "Settings": "scheduler.Setting",
     "Users": "auth.User",
     "Groups": "auth.Group",
