@@ -171,6 +171,18 @@ def test_a_meeting_imported_over_another_keeps_its_mark_until_it_is_moved(
     assert ("Allow overlap", "yes", "no") in changes_of(over)
 
 
+def test_a_meeting_imported_over_another_keeps_its_slot_from_the_form(
+    admin_client: Client, host: MeetingHost
+) -> None:
+    over = meeting(host, 10, allow_overlap=True)
+    other = meeting(host, 12)
+
+    assert staff.errors_of(staff.add(admin_client, Meeting, **new(host, "10:15"))) == TAKEN
+    assert staff.errors_of(staff.edit(admin_client, other, scheduled_time_1="09:45")) == TAKEN
+    assert staff.edit(admin_client, over, scheduled_time_1="10:05").status_code == 302
+    assert staff.edit(admin_client, other, scheduled_time_1="10:35").status_code == 302
+
+
 def test_the_event_of_another_meeting_is_refused(admin_client: Client, host: MeetingHost) -> None:
     meeting(host, 10, calendar_event_id="evt1")
 
