@@ -65,14 +65,6 @@ class Matches(Func):
     output_field = BooleanField()
 
 
-class IsAmong(Func):
-    """Whether a value is an element of an array."""
-
-    template = "(%(expressions)s))"
-    arg_joiner = " = ANY("
-    output_field = BooleanField()
-
-
 class Query(Func):
     """A text search query as its text says it: nothing parses the words in it, as nothing does in SearchedWords."""
 

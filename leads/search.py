@@ -11,9 +11,10 @@ import re
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import F, Q
 
-from leads.expressions import IsAmong, beginning_with, phone_beginning_with, phone_ending_with, words_of
+from leads.expressions import beginning_with, phone_beginning_with, phone_ending_with, words_of
 from leads.models import Lead
 from leads.phones import PUNCTUATION, searched_digits
+from scheduler.staff.expressions import IsAmong
 
 MOST_LEADS = 500
 MOST_FOUND = 5_000

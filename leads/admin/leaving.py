@@ -66,7 +66,7 @@ class LeavingPages:
     def outlook(self: Any, request: HttpRequest, rows: QuerySet[Any]) -> deletion.Outlook:
         keys = list(rows.order_by().values_list("pk", flat=True)[: deletion.MOST + 1])
         found = removal.outlook(keys)
-        if not found.obstacles:
+        if len(keys) <= deletion.MOST:
             found.consequences += removal.lost_refusals(keys)
         found.obstacles += deletion.missing_rights(self.admin_site, request, found.goes)
         return found
@@ -140,6 +140,7 @@ class LeavingPages:
                 "For people who were deleted, or of whom a file or an import tells though no lead does."
             ],
             answers=PhoneForm,
+            title="Erase by phone",
         )
         answer = ask(request, self, wanted)
         if answer.page is not None:

@@ -91,6 +91,8 @@ def test_the_question_says_that_a_refusal_to_be_called_goes_too(admin_client: Cl
     assert "2 of them are never to be called; that goes too. Erase the person to keep it." in many
     assert "1 of them is never to be called" in both_ways(admin_client, rows[1:])[1]
     assert "never to be called" not in "".join(both_ways(admin_client, rows[2:]))
+    Call.objects.create(lead=rows[0])
+    assert "It is never to be called" in both_ways(admin_client, rows)[0]
 
 
 def test_what_goes_is_counted(admin_client: Client) -> None:

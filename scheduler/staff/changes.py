@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 from django.http import HttpRequest
 from django.utils import timezone
@@ -21,6 +22,7 @@ from django.utils.text import capfirst
 from scheduler.staff import display
 from scheduler.staff.admin import ReadOnlyAdmin
 from scheduler.staff.display import NOTHING
+from scheduler.staff.expressions import IsAmong
 from scheduler.staff.history import told
 
 MOST_FOUND = 5000
@@ -47,12 +49,9 @@ def matching(term: str) -> Q:
 
 
 def found(term: str) -> Q:
-    """Return `matching` as a list of keys: PostgreSQL would walk all entries, as it expects too many to match."""
-    return Q(
-        pk__in=list(
-            LogEntry.objects.filter(matching(term)).values_list("pk", flat=True).order_by()[:MOST_FOUND]
-        )
-    )
+    """Return `matching` as an array that is found first: PostgreSQL expects too many matches and would walk all."""
+    keys = LogEntry.objects.filter(matching(term)).order_by().values("pk")[:MOST_FOUND]
+    return Q(IsAmong(F("pk"), ArraySubquery(keys)))
 
 
 def seen_kinds(request: HttpRequest) -> list[tuple[int, str]]:
@@ -68,7 +67,8 @@ class KindFilter(admin.SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(kind), name) for kind, name in seen_kinds(request)]
+        own = ContentType.objects.get_for_model(LogEntry).pk
+        return [(str(kind), name) for kind, name in seen_kinds(request) if kind != own]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:
         kind = self.value()
@@ -116,14 +116,14 @@ def _after(day: date) -> date:
 class ChangeAdmin(ReadOnlyAdmin):
     list_display = ["time", "user", "kind", "row", "sentence"]
     list_display_links = ["time", "row"]
-    list_filter = ["user", KindFilter, "action_flag", DayFilter]
+    list_filter = [DayFilter, "user", "action_flag", KindFilter]
     list_select_related = ["user"]
     sortable_by = ["time"]
     search_fields = ["object_repr"]
     search_help_text = "Beginnings of words in the name of a row, or its id."
     ordering = ["-action_time", "-id"]
-    fields = ["time", "user", "kind", "row_link", "sentence", "note", "values"]
-    readonly_fields = ["time", "kind", "row_link", "sentence", "note", "values"]
+    fields = ["time", "who", "kind", "row_link", "sentence", "note", "values"]
+    readonly_fields = ["time", "who", "kind", "row_link", "sentence", "note", "values"]
 
     time = display.moment("action_time", "Time")
 
@@ -139,6 +139,10 @@ class ChangeAdmin(ReadOnlyAdmin):
         if not search_term.strip():
             return queryset, False
         return queryset.filter(found(search_term)), False
+
+    @admin.display(description="User")
+    def who(self, entry: LogEntry) -> str:
+        return entry.user.get_username()
 
     @admin.display(description="Kind")
     def kind(self, entry: LogEntry) -> str:

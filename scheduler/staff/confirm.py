@@ -49,6 +49,7 @@ class Question:
     obstacles: Sequence[str] = ()
     answers: type[forms.Form] | None = None
     hidden: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    title: str = "Are you sure?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def page(
     """Return the page that asks."""
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": "Are you sure?",
+        "title": question.title,
         "opts": model_admin.model._meta,
         "original": question.about,
         "media": form.media if form else "",

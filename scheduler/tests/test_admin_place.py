@@ -46,6 +46,8 @@ PAGES = [
     ("/admin/leads/lead/{lead}/history/", ["Leads", "Ada"], "Change history", "Leads"),
     ("/admin/leads/lead/{lead}/delete/", ["Leads", "Ada"], "Are you sure?", "Leads"),
     ("/admin/leads/lead/{lead}/erase/", ["Leads", "Ada"], "Are you sure?", "Leads"),
+    ("/admin/leads/lead/erase-phone/", ["Leads"], "Erase by phone", "Leads"),
+    ("/admin/admin/logentry/", [], "Changes", "Changes"),
     ("/admin/leads/leadimport/add/", ["Imports of leads"], "Import leads", "Imports of leads"),
     ("/admin/calls/live/", [], "Live calls", "Live calls"),
     ("/admin/calls/call/words/", ["Calls"], "Find words in conversations", "Find words"),

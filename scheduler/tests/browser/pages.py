@@ -92,6 +92,7 @@ ANOTHER_KEY = "SELECT partner_id, id FROM partner_api_keys WHERE revoked_at IS N
 TAKEN = "SELECT id FROM meetings WHERE host_id = 9001 AND lead_id = 91001"
 PROMPT = "SELECT id FROM settings WHERE key = 'system_prompt'"
 AGENT = "SELECT id FROM auth_group WHERE name = 'Agent'"
+A_CHANGE = "SELECT id FROM django_admin_log ORDER BY id LIMIT 1"
 LINK_TO_TAKEN = (
     "SELECT format('lead=91105&host=9001&start=%sT10:00:00%%2B00:00',"
     " to_char(date_trunc('day', now()) + interval '12 days', 'YYYY-MM-DD'))"
@@ -110,6 +111,7 @@ PAGES = (
     Shown("lead-stop-calling", "/admin/leads/lead/?q=queue+me", ask_for("stop_calling")),
     Shown("lead-delete", "/admin/leads/lead/91001/delete/"),
     Shown("lead-erase", "/admin/leads/lead/91001/erase/"),
+    Shown("lead-erase-phone", "/admin/leads/lead/erase-phone/"),
     Shown("lead-history", "/admin/leads/lead/91001/history/"),
     Shown("lead-imports", "/admin/leads/leadimport/"),
     Shown("lead-import", "/admin/leads/leadimport/add/"),
@@ -141,6 +143,9 @@ PAGES = (
     Shown("correct-row", row_of("/admin/legacy/importrownote/{}/reimport/", REJECTED)),
     Shown("import-jobs", "/admin/legacy/importjob/"),
     Shown("import-start", "/admin/legacy/importjob/start/"),
+    Shown("changes", "/admin/admin/logentry/"),
+    Shown("change-filters", "/admin/admin/logentry/?day=2026-01-31", open_filters),
+    Shown("change", row_of("/admin/admin/logentry/{}/change/", A_CHANGE)),
     Shown("settings", "/admin/scheduler/setting/"),
     Shown("setting", row_of("/admin/scheduler/setting/{}/change/", PROMPT)),
     Shown("setting-versions", row_of("/admin/scheduler/setting/{}/versions/", PROMPT)),
