@@ -41,7 +41,7 @@ class StaffUserAdmin(UserAdmin, HistoryAdmin):  # type: ignore[misc]
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
         if not all(_is_within_reach(request, user) for user in objs):
-            missing = {*missing, "superuser"}
+            missing = {*missing, "user with further rights"}
         # Their entries of the history would go with them, which nobody may delete.
         missing = set(missing) - {LogEntry._meta.verbose_name}
         acted = LogEntry.objects.filter(user__in=objs).values_list("user__username", flat=True).distinct()

@@ -148,6 +148,17 @@ def test_an_administrator_leaves_a_user_with_more_rights_as_they_are(stronger: U
     assert set(stronger.groups.values_list("name", flat=True)) == {"Wide", groups.AGENT}
 
 
+def test_an_administrator_deletes_no_user_with_more_rights_from_the_list(stronger: User) -> None:
+    client = staff.member(groups.ADMINISTRATOR)
+    chosen = {"action": "delete_selected", "_selected_action": [stronger.pk]}
+
+    asked = client.post(staff.address(User, "changelist"), chosen).content.decode()
+    refused = client.post(staff.address(User, "changelist"), {**chosen, "post": "yes"})
+
+    assert "user with further rights" in asked and refused.status_code == 403
+    assert User.objects.filter(pk=stronger.pk).exists()
+
+
 def test_a_right_of_their_own_puts_a_user_beyond_reach_too(stronger: User) -> None:
     stronger.groups.clear()
     stronger.user_permissions.add(Permission.objects.get(codename="change_group"))
