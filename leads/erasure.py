@@ -6,9 +6,10 @@ that belong to a lead by a foreign key go with it. Everything is one transaction
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.apps import apps
@@ -53,9 +54,9 @@ class Person:
     def lead_ids(self) -> list[int]:
         return [lead.pk for lead in self.leads]
 
-    def patterns(self) -> list[str]:
-        """Return the regular expressions by which a free text is known to be about the person."""
-        return traits.patterns(self.phones | self.former, self.emails | self.former)
+    def known(self) -> traits.Known:
+        """Return by what a free text is known to be about the person."""
+        return traits.known_by(self.phones | self.former, self.emails | self.former)
 
 
 Forget = Callable[[Person], None]
@@ -172,11 +173,13 @@ def _children(parent: type[Model]) -> Iterator[models.ForeignKey[Model, Model]]:
 
 def _remember_deleted(person: Person) -> None:
     """Count leads in that had a phone of the person when they were deleted."""
-    if not (named := traits.patterns(person.phones, ())):
-        return
     kind = ContentType.objects.get_for_model(Lead)
+    # As a whole value, the way a deletion writes it.
+    spellings = {each for phone in person.phones for each in traits.spellings(phone)}
     entries = LogEntry.objects.filter(
-        content_type=kind, action_flag=DELETION, change_message__iregex="|".join(named)
+        reduce(or_, (Q(change_message__contains=f'"{each}"') for each in spellings), Q(pk__in=[])),
+        content_type=kind,
+        action_flag=DELETION,
     )
     for entry in entries:
         values = {each.label: each.after for each in history.told(entry).changes}
@@ -209,22 +212,23 @@ def _forget_history(person: Person) -> None:
     named = [history.name_of(name, key) for key, names in person.names.items() for name in names]
     cut = [history.shortened(history.NOTHING, name)[1] for name in named]
     written = {spelling for name in cut for spelling in traits.spellings(name)}
-    known = person.patterns() + [f'"{re.escape(text)}"' for text in sorted(written)]
-    if known:
-        _execute(FORGET_ENTRIES, {"erased": history.ERASED, "known": known})
+    known = person.known()
+    about = " OR ".join(known.condition(text) for text in ("change_message", "object_repr"))
+    values = [f'%"{traits.literal(text)}"%' for text in sorted(written)]
+    _execute(
+        f"{FORGET_ENTRIES} WHERE change_message ILIKE ANY(%(values)s::text[]) OR {about}",
+        {"erased": history.ERASED, "values": values, **known.parameters()},
+    )
 
 
-FORGET_ENTRIES = """
-UPDATE django_admin_log SET change_message = %(erased)s, object_repr = %(erased)s
-WHERE change_message ~* ANY(%(known)s::text[]) OR object_repr ~* ANY(%(known)s::text[])
-"""
+FORGET_ENTRIES = "UPDATE django_admin_log SET change_message = %(erased)s, object_repr = %(erased)s"
 # Errors of uploaded files name phones.
 FORGET_ERRORS = """
 UPDATE lead_imports SET errors = (
-    SELECT coalesce(jsonb_agg(CASE WHEN e::text ~* ANY(%(traits)s::text[]) THEN jsonb_build_array(e -> 0, 'erased')
-        ELSE e END ORDER BY place), '[]')
+    SELECT coalesce(jsonb_agg(CASE WHEN {each} THEN jsonb_build_array(e -> 0, 'erased') ELSE e END
+        ORDER BY place), '[]')
     FROM jsonb_array_elements(errors) WITH ORDINALITY AS each (e, place))
-WHERE errors::text ~* ANY(%(traits)s::text[])
+WHERE {whole}
 """
 # They are encrypted, so nobody can tell whose name is inside which. The digests stay: a POST that is sent again still
 # has no second effect, it is only told that its answer can no longer be read.
@@ -233,8 +237,10 @@ FORGET_ANSWERS = "UPDATE idempotent_answers SET sealed = decode(repeat('00', 28)
 
 def _forget_imports(person: Person) -> None:
     # A file that a worker has already may hold the person as well; the trace marks the lead that comes of it.
-    file_imports.forget(person.patterns())
-    _execute(FORGET_ERRORS, {"traits": person.patterns()})
+    known = person.known()
+    file_imports.forget(known)
+    statement = FORGET_ERRORS.format(each=known.condition("e::text"), whole=known.condition("errors::text"))
+    _execute(statement, known.parameters())
 
 
 def _forget_answers() -> None:

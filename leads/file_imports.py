@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from django.utils import timezone
 from leads.intake import read_lead
 from leads.models import Lead, LeadImport, LeadImportPart
 from leads.sheets import NoSheet, Row, Sheet, encoding_of
+from leads.traits import Known
 from leads.uploads import upload
 
 PART = 1024 * 1024  # bytes
@@ -34,7 +34,6 @@ EVERY = 0.5  # seconds between two reports of progress
 SILENT = timedelta(minutes=2)  # after which a running job counts as dead
 KEPT = timedelta(days=2)  # a file that nobody confirmed
 LONGEST_FOUND = 1000  # characters of what is looked for in a file
-NEVER = "(?!)"
 State = LeadImport.State
 
 
@@ -298,9 +297,8 @@ def sweep() -> int:
     return swept + old.filter(state=State.PREVIEW).delete()[1].get("leads.LeadImport", 0)
 
 
-def forget(patterns: Iterable[str]) -> None:
-    """Delete the files in which one of the patterns is found, as long as no worker has them."""
-    known = re.compile("|".join(patterns) or NEVER, re.IGNORECASE)
+def forget(known: Known) -> None:
+    """Delete the files that hold a person, as long as no worker has them."""
     no_worker = Q(state__in=[State.PREVIEW, State.FAILED]) | Q(
         state=State.RUNNING, seen_at__lt=timezone.now() - SILENT
     )
@@ -311,14 +309,14 @@ def forget(patterns: Iterable[str]) -> None:
                 kept.delete()
 
 
-def _holds(lead_import: LeadImport, known: re.Pattern[str]) -> bool:
+def _holds(lead_import: LeadImport, known: Known) -> bool:
     file = io.BufferedReader(KeptFile(lead_import))
     encoding, errors = encoding_of(file)
     file.seek(0)
     text = io.TextIOWrapper(file, encoding, errors)
     before = ""
     for piece in iter(lambda: text.read(PART), ""):
-        if known.search(before + piece):
+        if known.is_in(before + piece):
             return True
         before = piece[-LONGEST_FOUND:]
     return False

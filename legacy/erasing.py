@@ -22,7 +22,7 @@ WITH named AS MATERIALIZED (
     SELECT id, run_id, table_name, coalesce(row_id::text, original ->> 'id') AS old,
         jsonb_typeof(original) = 'object' AS is_whole_row
     FROM import_row_notes
-    WHERE original::text ~* ANY(%(traits)s::text[]) OR reason ~* ANY(%(traits)s::text[])
+    WHERE {named}
         OR right(regexp_replace(original ->> 'phone', '\\D', '', 'g'), %(ending)s) = ANY(%(endings)s::text[])
 ), children AS MATERIALIZED (
     SELECT id, run_id, table_name, coalesce(row_id::text, original ->> 'id') AS old,
@@ -52,11 +52,13 @@ def forget(person: Person) -> None:
     for table, ids in rows.items():
         _execute(BY_ROW, {"erased": ERASED, "table": table, "ids": ids})
     digits = ["".join(filter(str.isdigit, phone))[-ENDING:] for phone in person.phones]
+    known = person.known()
+    named = " OR ".join(known.condition(text) for text in ("original::text", "reason"))
     _execute(
-        BY_TRAIT,
+        BY_TRAIT.replace("{named}", named),
         {
             "erased": ERASED,
-            "traits": person.patterns(),
+            **known.parameters(),
             "ending": ENDING,
             "endings": [ending for ending in digits if len(ending) == ENDING],
             "leads": [str(key) for key in rows.get("leads", ())],
