@@ -147,17 +147,11 @@ def test_a_lead_that_is_being_called_stays(staff, who):
 def test_a_call_that_begins_while_its_lead_is_deleted_is_not_torn_off(staff):
     lead = Lead.objects.create(name="Ann", phone="+14155552671")
 
-    def delete():
-        try:
-            return staff.delete(f"{LEADS}{lead.pk}").status_code
-        finally:
-            connections.close_all()
-
     with ThreadPoolExecutor(1) as thread:
         with transaction.atomic():
             Call.objects.create(lead=lead)
             lock_lead()
-            deleting = thread.submit(delete)
+            deleting = thread.submit(delete, staff, lead)
             wait_until(lambda: count(WAITING) == 1)
         assert deleting.result(30) == 409
     assert Call.objects.get().lead == lead
@@ -191,16 +185,18 @@ def test_a_call_never_begins_for_a_lead_that_is_being_deleted(staff):
 def test_a_call_that_is_not_committed_when_its_lead_goes_never_is(staff):
     lead = Lead.objects.create(name="Ann", phone="+14155552671")
 
-    def delete():
-        try:
-            return staff.delete(f"{LEADS}{lead.pk}").status_code
-        finally:
-            connections.close_all()
-
     with ThreadPoolExecutor(1) as thread, pytest.raises(IntegrityError), transaction.atomic():
         Call.objects.create(lead=lead)
-        assert thread.submit(delete).result(30) == 200
+        assert thread.submit(delete, staff, lead).result(30) == 200
     assert not Call.objects.exists() and not Lead.objects.exists()
+
+
+def delete(client, lead):
+    """Delete a lead from a thread; returns the status."""
+    try:
+        return client.delete(f"{LEADS}{lead.pk}").status_code
+    finally:
+        connections.close_all()
 
 
 def lock_lead():

@@ -58,10 +58,10 @@ def answers(address: str) -> bool:
         return False
 
 
-def transfer(address: str, key: str, phones: list[str], start: Barrier) -> tuple[int, dict]:
-    body = json.dumps({"leads": [{"name": "x", "phone": phone} for phone in phones]}).encode()
-    headers = {"X-API-Key": key, "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{address}/api/leads/partner-transfer", body, headers)
+def post_at_once(address: str, content: object, start: Barrier, **headers: str) -> tuple[int, dict]:
+    """Send a POST as soon as all others are ready to; returns status and body."""
+    headers = {**headers, "Content-Type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(content).encode(), headers)
     start.wait()
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -69,6 +69,13 @@ def transfer(address: str, key: str, phones: list[str], start: Barrier) -> tuple
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.load(error)
+
+
+def transfer(address: str, key: str, phones: list[str], start: Barrier) -> tuple[int, dict]:
+    leads = [{"name": "x", "phone": phone} for phone in phones]
+    return post_at_once(
+        f"{address}/api/leads/partner-transfer", {"leads": leads}, start, **{"X-API-Key": key}
+    )
 
 
 def test_fifty_batches_at_once_make_each_lead_once_five_times_over():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -16,7 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from leads.models import Lead
-from leads.tests.test_transfer_processes import served
+from leads.tests.test_transfer_processes import post_at_once, served
 from meetings.models import Meeting, MeetingHost
 from scheduler.models import StaffToken
 
@@ -27,16 +24,8 @@ CALLERS, ROUNDS = 50, 20
 def book(
     address: str, token: str, lead_id: int, host_id: int, start: str, at_once: Barrier
 ) -> tuple[int, dict]:
-    body = json.dumps({"lead_id": lead_id, "host_id": host_id, "scheduled_at": start}).encode()
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{address}/api/meetings/", body, headers)
-    at_once.wait()
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
+    body = {"lead_id": lead_id, "host_id": host_id, "scheduled_at": start}
+    return post_at_once(f"{address}/api/meetings/", body, at_once, Authorization=f"Bearer {token}")
 
 
 def test_of_fifty_requests_for_one_slot_one_books_it_and_all_others_hear_what_is_free():
