@@ -66,8 +66,7 @@ class Totals:
         kept = self._kept.get(scope)
         # An estimate has no snapshot, and a page without rows knows none.
         if kept and (
-            (snapshot and kept.snapshot == snapshot)
-            or (kept.total.is_estimated and monotonic() < kept.until)
+            (snapshot and kept.snapshot == snapshot) or (kept.total.is_estimated and monotonic() < kept.until)
         ):
             return kept.total
         total, seen = counted(rows())

@@ -146,10 +146,10 @@ def test_documents_name_no_package_registry_and_no_path_of_one_machine(word):
 
 
 def test_pictures_stay_small():
-    pictures = list((ROOT / "docs").rglob("*.png"))
+    pictures = list((ROOT / "docs").rglob("*.webp"))
 
     assert pictures
-    assert [path.name for path in pictures if path.stat().st_size > 300_000] == []
+    assert [path.name for path in pictures if path.stat().st_size > 150_000] == []
 
 
 def test_the_reasons_in_the_guide_are_those_of_the_code():

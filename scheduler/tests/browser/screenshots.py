@@ -1,4 +1,4 @@
-"""Take the pictures in docs/screenshots: `make screenshots`, or some by name.
+"""Take the pictures in docs/screenshots, wide and narrow, light and dark: `make screenshots`, or some by name.
 
 DEBUG=1 python -m scheduler.tests.browser.screenshots [home leads ...]
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,9 @@ def main() -> None:
         first = context_of(browser, site)
         sign_in(first.new_page())
         site.cookies = first.cookies()
-        for size, scheme, suffix in ((WIDE, "light", ""), (WIDE, "dark", "-dark"), (NARROW, "light", "-390")):
-            take(browser, site, folder, wanted, size, scheme, suffix)
+        for size, width in ((WIDE, ""), (NARROW, f"-{NARROW[0]}")):
+            for scheme, suffix in (("light", width), ("dark", f"{width}-dark")):
+                take(browser, site, folder, wanted, size, scheme, suffix)
 
 
 def take(
@@ -76,19 +78,18 @@ def take(
         # As tall as the page, so that what sticks to the window's edge covers nothing.
         height = min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
         page.set_viewport_size({"width": size[0], "height": height})
-        file = folder / f"{each.name}{suffix}.png"
-        page.screenshot(path=file)
+        file = folder / f"{each.name}{suffix}.webp"
+        write(page.screenshot(), file)
         page.set_viewport_size({"width": size[0], "height": size[1]})
-        shrink(file)
         print(f"{file.name:<28}{file.stat().st_size / 1000:7.0f} kB", flush=True)
     context.close()
 
 
-def shrink(file: Path) -> None:
+def write(picture: bytes, file: Path) -> None:
     """Keep few colours: a page has few, and the repository keeps every version of a picture."""
-    with Image.open(file) as image:
+    with Image.open(BytesIO(picture)) as image:
         small = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    small.save(file, optimize=True)
+    small.convert("RGB").save(file, lossless=True)
 
 
 if __name__ == "__main__":
