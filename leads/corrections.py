@@ -7,14 +7,14 @@ from typing import Any
 
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from database.errors import constraint_of
-from leads import tombstones
+from leads import removal, tombstones
 from leads.models import Lead
 from leads.phones import normalise, origin
 from scheduler.rest.problems import NotFound, Problem
+from scheduler.staff import history
 
 PHONE_UNIQUE = "leads_phone_unique"
 
@@ -94,16 +94,18 @@ def delete(lead_id: int, user_id: int) -> None:
     with transaction.atomic():
         # A new call or meeting locks its lead at the latest when it is committed: it is either seen here, or waits
         # for our end and is then refused.
-        mine = Q(pk=lead_id) | Q(duplicate_of=lead_id)
-        leads = list(Lead.objects.select_for_update().filter(mine).order_by("pk"))
+        mine = removal.with_duplicates([lead_id])
+        leads = list(Lead.objects.select_for_update().filter(pk__in=mine).order_by("pk"))
         lead = next((each for each in leads if each.pk == lead_id), None)
         if lead is None:
             raise NotFound("Lead")
         if any(_is_called(each) for each in leads):
             sentence = "The lead is being called; delete it when the call has ended."
             raise Problem(409, "call_active", sentence)
-        LogEntry.objects.log_actions(user_id, [lead], DELETION, "Deleted over the API", single_object=True)
-        lead.delete()
+        for each in leads:
+            note = "Deleted over the API" if each is lead else removal.WITH_ORIGINAL
+            history.record_as(user_id, [(each, history.values_written(each))], note, DELETION)
+        removal.take_out(leads)
 
 
 def _is_called(lead: Lead) -> bool:

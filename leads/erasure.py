@@ -16,7 +16,7 @@ from django.apps import apps
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models, transaction
-from django.db.models import Model, Q
+from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
 from leads import file_imports, tombstones, traits
@@ -171,21 +171,30 @@ def _children(parent: type[Model]) -> Iterator[models.ForeignKey[Model, Model]]:
                 yield column
 
 
+def was_deleted(phone: str) -> bool:
+    """Tell whether the history may know of a deleted lead with a phone."""
+    return _deletions({phone}).exists()
+
+
 def _remember_deleted(person: Person) -> None:
     """Count leads in that had a phone of the person when they were deleted."""
-    kind = ContentType.objects.get_for_model(Lead)
-    # As a whole value, the way a deletion writes it.
-    spellings = {each for phone in person.phones for each in traits.spellings(phone)}
-    entries = LogEntry.objects.filter(
-        reduce(or_, (Q(change_message__contains=f'"{each}"') for each in spellings), Q(pk__in=[])),
-        content_type=kind,
-        action_flag=DELETION,
-    )
-    for entry in entries:
+    for entry in _deletions(person.phones):
         values = {each.label: each.after for each in history.told(entry).changes}
         if values.get("Phone") in person.phones:
             person.rows.setdefault(Lead, []).append(int(entry.object_id or 0))
             person.emails |= set(filter(traits.is_email, [values.get("Email", "")]))
+
+
+def _deletions(phones: set[str]) -> QuerySet[LogEntry]:
+    """Return the entries of deleted leads in which one of the phones stands as a whole value."""
+    kind = ContentType.objects.get_for_model(Lead)
+    # A text that is no phone, such as "unknown", others may have had as well.
+    spellings = {each for phone in filter(traits.is_phone, phones) for each in traits.spellings(phone)}
+    return LogEntry.objects.filter(
+        reduce(or_, (Q(change_message__contains=f'"{each}"') for each in spellings), Q(pk__in=[])),
+        content_type=kind,
+        action_flag=DELETION,
+    )
 
 
 def _remember_former(person: Person) -> None:

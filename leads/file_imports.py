@@ -289,12 +289,16 @@ def sweep() -> int:
     """Delete files that nobody has confirmed for days, and the content of those that broke off; return how many."""
     last_sign = Greatest("created_at", "started_at", "seen_at", "ended_at")
     old = LeadImport.objects.alias(last_sign=last_sign).filter(last_sign__lt=timezone.now() - KEPT)
-    broken = LeadImportPart.objects.filter(
-        lead_import__in=old.filter(state__in=[State.FAILED, State.RUNNING])
-    )
-    swept = broken.values("lead_import").distinct().count()
-    broken.delete()
-    return swept + old.filter(state=State.PREVIEW).delete()[1].get("leads.LeadImport", 0)
+    with transaction.atomic():
+        locked = dict(old.select_for_update().order_by("pk").values_list("pk", "state"))
+        broken = LeadImportPart.objects.filter(
+            lead_import__in=[key for key, state in locked.items() if state in (State.FAILED, State.RUNNING)]
+        )
+        swept = broken.values("lead_import").distinct().count()
+        broken.delete()
+        unconfirmed = [key for key, state in locked.items() if state == State.PREVIEW]
+        LeadImport.objects.filter(pk__in=unconfirmed).delete()
+    return swept + len(unconfirmed)
 
 
 def forget(known: Known) -> None:
@@ -302,7 +306,9 @@ def forget(known: Known) -> None:
     no_worker = Q(state__in=[State.PREVIEW, State.FAILED]) | Q(
         state=State.RUNNING, seen_at__lt=timezone.now() - SILENT
     )
-    for kept in LeadImport.objects.filter(no_worker, parts__number=0).defer("errors"):
+    # Whoever starts one of them meanwhile waits, and then finds no file instead of half of one.
+    waiting = LeadImport.objects.select_for_update(of=("self",)).filter(no_worker, parts__number=0)
+    for kept in waiting.order_by("pk").defer("errors"):
         if _holds(kept, known):
             kept.parts.all().delete()
             if kept.state == State.PREVIEW:

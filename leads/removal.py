@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.admin.models import DELETION
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from leads.erasure import being_called, refuse_active_calls, rows_of
 from leads.models import Lead
@@ -33,9 +33,9 @@ def with_duplicates(lead_ids: Iterable[int]) -> list[int]:
     return sorted(found)
 
 
-def outlook(lead_ids: list[int]) -> Outlook:
+def outlook(lead_ids: list[int], most: int = MOST) -> Outlook:
     """Say how many rows go with leads, one sentence for each kind, and what forbids to delete them."""
-    if len(lead_ids) > MOST:
+    if len(lead_ids) > most:
         return Outlook(obstacles=[TOO_MANY])
     everything = rows_of(with_duplicates(lead_ids))
     leads = everything.pop(Lead)
@@ -79,5 +79,17 @@ def delete(request: Any, leads: QuerySet[Lead]) -> int:
         for leads_gone, note in ((gone, ""), (with_them, WITH_ORIGINAL)):
             written = ((lead, history.values_written(lead)) for lead in leads_gone)
             history.record(request, written, note, flag=DELETION)
-        Lead.objects.filter(Q(pk__in=[lead.pk for lead in locked])).delete()
+        take_out(locked)
     return len(gone)
+
+
+def take_out(locked: list[Lead]) -> None:
+    """Delete locked leads with all that belongs to them.
+
+    What the history held of their calls and meetings goes too: once these are gone, nobody could tell whose it was,
+    should the person ever be erased.
+    """
+    rows = rows_of([lead.pk for lead in locked])
+    for model in rows.keys() - {Lead}:
+        history.forget(model, rows[model])
+    Lead.objects.filter(pk__in=rows[Lead]).delete()

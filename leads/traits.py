@@ -16,9 +16,9 @@ import phonenumbers
 FEWEST_DIGITS = 7  # fewer would be found in times and ids
 FEWEST_AT_HOME = 9  # digits without those of the country
 LETTERS_OF_JSON = r"(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4})"
-# The beginning and the end of an e-mail: ann@ is not in joann@ nor in jo.ann@, and .com not in .company.
+# The beginning and the end of an e-mail: ann@ is not in joann@ nor in jo.ann@, .com neither in .company nor .com.au.
 BEFORE_EMAIL = rf"(?:(?<![\w+])(?<!\w[.-])|{LETTERS_OF_JSON})"
-AFTER_EMAIL = r"(?!\w|-\w)"
+AFTER_EMAIL = r"(?!\w|[.-]\w)"
 BEFORE_PHONE = rf"(?:(?<![0-9])|{LETTERS_OF_JSON})"
 AFTER_PHONE = "(?![0-9])"
 BETWEEN = " ().\N{NO-BREAK SPACE}/-"

@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from leads import removal
 from leads.admin.actions import acting_user
-from leads.erasure import BeingCalled, erase, erase_phone, person_of
+from leads.erasure import BeingCalled, erase, erase_phone, person_of, was_deleted
 from leads.models import Lead
 from leads.phones import normalise
 from leads.removal import ON_THE_TELEPHONE
@@ -50,11 +50,11 @@ class PhoneForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        """Bring the phone into E.164; one that no numbering plan has is taken only when a lead has it."""
+        """Bring the phone into E.164; one that no numbering plan has is taken only when a lead has or had it."""
         cleaned = super().clean() or {}
         if "phone" in cleaned:
             phone, is_valid = normalise(cleaned["phone"], cleaned.get("country"))
-            if not is_valid and not Lead.objects.filter(phone=phone).exists():
+            if not (is_valid or Lead.objects.filter(phone=phone).exists() or was_deleted(phone)):
                 self.add_error("phone", "No numbering plan has this phone. Does it lack its country?")
             cleaned["phone"] = phone
         return cleaned
@@ -103,7 +103,7 @@ class LeavingPages:
         """Ask, then erase all that is known of the person of a lead."""
         lead = self._lead(request, object_id, self.has_delete_permission)
         person = person_of(lead.pk)
-        found = removal.outlook(person.lead_ids)
+        found = removal.outlook(person.lead_ids, most=len(person.leads))
         question = Question(
             sentence="Erase this person for good?",
             about=lead,

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from calls.models import Call, Turn
 from database.embedded_home import wheel_binaries
-from leads import tombstones
+from leads import corrections, tombstones
 from leads.erasure import BeingCalled, erase
 from leads.models import Campaign, CampaignLead, ErasedPhone, Lead, LeadImport
 from leads.transfers import transfer
@@ -211,6 +211,7 @@ def test_what_names_and_e_mails_resemble_is_not_taken_for_the_person(
         written_about(other, ("Name", before, "Peterson"), ("Email", "-", f"{email}pany")),
         written_about(other, ("Duplicate of", "-", f"{before} ({lead.pk}1)")),
         written_about(other, ("Phone", "-", f"{PHONE}5"), ("Email", "-", f"the-{email}")),
+        written_about(other, ("Email", "-", f"{email}.br")),
     ]
     gone = [
         written_about(other, ("Duplicate of", f"{before} ({lead.pk})", "-")),
@@ -377,10 +378,17 @@ def look(client: Client, phone: str, **more: str) -> Any:
 
 
 @pytest.mark.django_db
-def test_who_was_deleted_is_forgotten_by_phone(admin_client: Client) -> None:
+@pytest.mark.parametrize("over", ["admin", "api"])
+def test_who_was_deleted_is_forgotten_by_phone(admin_client: Client, admin_user: Any, over: str) -> None:
     lead = known_everywhere()
     staff.edit(admin_client, lead, name="Zebulon Quatermain II")
-    admin_client.post(staff.address(Lead, "delete", lead.pk), {"confirmed": "yes"})
+    of_call = written_about(lead.calls.first(), ("Summary", "-", "is ill"))
+    if over == "api":
+        corrections.delete(lead.pk, admin_user.pk)
+    else:
+        admin_client.post(staff.address(Lead, "delete", lead.pk), {"confirmed": "yes"})
+    of_call.refresh_from_db()
+    assert (of_call.object_repr, of_call.change_message) == ("erased", "erased")
     assert not Lead.objects.filter(phone=PHONE).exists() and traces() >= {NAME, FORMER, PHONE, EMAIL}
     assert "Erase by phone" in staff.page(admin_client, staff.address(Lead, "changelist"))
     assert "Whose phone" in staff.page(admin_client, ERASE_PHONE)
