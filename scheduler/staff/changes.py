@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from operator import itemgetter
@@ -27,7 +26,8 @@ from scheduler.staff.history import told
 
 MOST_FOUND = 5000
 MOST_WORDS = 10
-LONGEST_ID = 255
+LONGEST_ID = LONGEST_WORD = 255
+UNQUOTED = dict.fromkeys(map(ord, "'\\\0"), " ")
 
 
 class Named(Func):
@@ -43,8 +43,11 @@ def matching(term: str) -> Q:
     # The index of rows begins with their kind.
     kinds = [kind.pk for kind in ContentType.objects.get_for_models(*admin.site._registry).values()]
     condition = Q(content_type__in=kinds, object_id=term.strip().replace("\0", "")[:LONGEST_ID])
-    if words := re.findall(r"\w+", term)[:MOST_WORDS]:
-        condition |= Q(Named(F("object_repr"), Value(" & ".join(f"'{word}':*" for word in words))))
+    # Cut at blanks only, the rest is left to the parser that cut the names: it takes ann@example.com as one word.
+    if words := term.translate(UNQUOTED).split()[:MOST_WORDS]:
+        condition |= Q(
+            Named(F("object_repr"), Value(" & ".join(f"'{word[:LONGEST_WORD]}':*" for word in words)))
+        )
     return condition
 
 

@@ -32,7 +32,7 @@ INDEXES = {
 
 @pytest.fixture
 def lead() -> Lead:
-    return Lead.objects.create(name="Ann Example", phone="+14155550134", email="ann@example.com")
+    return Lead.objects.create(id=987_654, name="Ann Example", phone="+14155550134", email="ann@example.com")
 
 
 def entry(row: Any, **values: Any) -> LogEntry:
@@ -53,7 +53,7 @@ def test_deletions_merges_exports_and_erasures_are_found(admin_client: Client, l
     list(admin_client.post("/admin/leads/lead/", merge, follow=True))
     list(admin_client.post("/admin/leads/lead/", export))
     admin_client.post(staff.address(Lead, "delete", other.pk), {"confirmed": "yes"})
-    gone = Lead.objects.create(name="Zoe", phone="+14155550136")
+    gone = Lead.objects.create(name="Zoe Gone", phone="+14155550136")
     admin_client.post(f"/admin/leads/lead/{gone.pk}/erase/", {"confirmed": "yes"})
 
     html = listed(admin_client)
@@ -61,7 +61,7 @@ def test_deletions_merges_exports_and_erasures_are_found(admin_client: Client, l
     assert staff.rows_listed(html) == LogEntry.objects.count() == 5
     for text in (f"Merged leads {other.pk} into it", "Export of 1 leads", "Erased the person", "Ben"):
         assert text in html, text
-    assert "Zoe" not in html and f'href="{LIST}"' in html
+    assert "Zoe Gone" not in html and f'href="{LIST}"' in html
 
 
 def test_the_page_of_an_entry_shows_the_values_before_and_after(admin_client: Client, lead: Lead) -> None:
@@ -78,7 +78,7 @@ def test_the_page_of_an_entry_shows_the_values_before_and_after(admin_client: Cl
 
 
 def test_what_was_erased_stays_erased(admin_client: Client, lead: Lead) -> None:
-    staff.edit(admin_client, lead, name="Anna")
+    staff.edit(admin_client, lead, name="Anna Example")
     changed = LogEntry.objects.get()
 
     erase(lead.pk)
@@ -87,7 +87,7 @@ def test_what_was_erased_stays_erased(admin_client: Client, lead: Lead) -> None:
         listed(admin_client),
         staff.page(admin_client, staff.address(LogEntry, "change", changed.pk)),
     ):
-        assert "erased" in html and "Ann" not in html.partition('id="content"')[2]
+        assert "erased" in html and "Example" not in html.partition('id="content"')[2]
 
 
 def test_it_is_narrowed_by_user_kind_deed_and_day(admin_client: Client, lead: Lead) -> None:
@@ -117,8 +117,10 @@ def test_it_is_narrowed_by_user_kind_deed_and_day(admin_client: Client, lead: Le
 
 def test_it_is_searched_by_the_name_and_the_id_of_a_row(admin_client: Client, lead: Lead) -> None:
     entry(lead)
-    entry(Setting.objects.create(key="voice", value="Adam"))
-    entry(lead, object_id=None, object_repr="Export of 12 leads")
+    entry(
+        Setting.objects.create(key="voice", value="Adam"), object_id="voice", object_repr="ada.li@example.com"
+    )
+    entry(lead, object_id=None, object_repr="Export of 12 leads from leads.csv")
 
     for term, number in (
         ("ann", 1),
@@ -126,6 +128,9 @@ def test_it_is_searched_by_the_name_and_the_id_of_a_row(admin_client: Client, le
         ("ben", 0),
         (str(lead.pk), 1),
         ("export", 1),
+        ("leads.csv", 1),
+        ("ada.li@example.com", 1),
+        ("ada.li", 1),
         ("12", 1),
     ):
         assert staff.rows_listed(listed(admin_client, q=term)) == number, term

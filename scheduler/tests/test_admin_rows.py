@@ -91,7 +91,7 @@ def test_only_who_may_act_gets_boxes() -> None:
     StaffToken.issue(User.objects.create_user("ben"))
 
     assert "_selected_action" in staff.page(
-        staff.staff_client("leads.view_lead"), staff.address(Lead, "changelist")
+        staff.staff_client("leads.view_lead", "leads.export_lead"), staff.address(Lead, "changelist")
     )
     readers = staff.staff_client("scheduler.view_stafftoken")
     assert 'class="action-select' not in staff.page(readers, staff.address(StaffToken, "changelist"))
