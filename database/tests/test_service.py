@@ -23,6 +23,7 @@ from database.config import configure
 from database.environment import Environment
 from database.errors import PoolNotOpen, SignInRefused, StatementTimeout, UnknownDatabase, Unreachable
 from database.service import Configuration, DatabaseService, Limits
+from database.testing import wait_until
 from database.tests.services import connections_of_service, on_server, run, service_on
 
 CREATE = "CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, text text UNIQUE)"
@@ -294,7 +295,7 @@ def test_those_who_wait_learn_that_the_service_was_closed(server):
             await waiting
 
     run(use())
-    assert connections_of_service(server) == 0
+    wait_until(lambda: connections_of_service(server) == 0)
 
 
 def test_another_event_loop_is_told_to_open_its_own(server):

@@ -32,7 +32,7 @@ async def assert_clean(database, server, size=1):
     await until(lambda: running(server) == 0)
     stats = database.pool_stats()
     assert (stats.used, stats.idle, stats.size, stats.retired) == (0, size, size, {})
-    assert connections_of_service(server, "idle") == size
+    await until(lambda: connections_of_service(server, "idle") == size)
     assert await database.fetch_value("SELECT 1") == 1
 
 
@@ -155,7 +155,7 @@ def test_a_storm_of_cancellations_loses_no_connection(private_server):
                 assert (stats.used, stats.waiting) == (0, 0)
             await until(lambda: database.pool_stats().idle == 3)
             assert database.pool_stats().size == 3
-            assert connections_of_service(private_server) == 3
+            await until(lambda: connections_of_service(private_server) == 3)
 
     run(use())
 

@@ -11,6 +11,7 @@ from django.db import OperationalError
 from prometheus_client import REGISTRY
 
 from database.errors import Unreachable
+from database.testing import wait_until
 from database.tests.services import connections_of_service, on_server, run, service_on, until
 
 LABEL = "test:async"
@@ -225,5 +226,5 @@ def test_ten_thousand_replaced_connections_leave_no_connection_and_no_memory_beh
             assert database.pool_stats().used == 0
 
     asyncio.run(use())
-    assert connections_of_service(private_server) == 0
+    wait_until(lambda: connections_of_service(private_server) == 0)
     assert on_server(private_server, "SELECT 1") == 1

@@ -97,7 +97,7 @@ class Granian:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(20)
+            self.process.wait(5)
         # A worker that was respawned while the others stopped would outlive its parent: the whole group goes.
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
