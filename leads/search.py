@@ -17,7 +17,7 @@ from leads.phones import PUNCTUATION, searched_digits
 from scheduler.staff.expressions import IsAmong
 
 MOST_LEADS = 500
-MOST_FOUND = 5_000
+MOST_FOUND = 3_000
 FEWEST_DIGITS = 4  # the last four are what people read out
 HELP = "Beginnings of words in name or e-mail, a phone in any spelling or its last digits, or the id."
 TRUNK_ZERO = re.compile(r"\(0\)")
