@@ -79,7 +79,7 @@ class Report:
             console.print(f"{note['kind']}: {where}: {note['reason']}", markup=False, highlight=False)
         if len(self.notes) > SHOWN_NOTES:
             where = (
-                "--report FILE lists 1,000" if self.dry_run else "all stand in the admin, Imports from SQLite"
+                "--report FILE lists 1,000" if self.dry_run else "all stand in the admin, Import notes"
             )
             console.print(f"More rows were repaired or rejected; {where}.", highlight=False)
         for each in self.missing[:SHOWN_NOTES]:
