@@ -78,9 +78,7 @@ class Report:
             where = f"{note['table']} {note['id']}" + (f" {note['column']}" if note["column"] else "")
             console.print(f"{note['kind']}: {where}: {note['reason']}", markup=False, highlight=False)
         if len(self.notes) > SHOWN_NOTES:
-            where = (
-                "--report FILE lists 1,000" if self.dry_run else "all stand in the admin, Import notes"
-            )
+            where = "--report FILE lists 1,000" if self.dry_run else "all stand in the admin, Import notes"
             console.print(f"More rows were repaired or rejected; {where}.", highlight=False)
         for each in self.missing[:SHOWN_NOTES]:
             done = "deleted" if each["deleted"] else "kept"
